@@ -1,1 +1,28 @@
-//! holdfast-core
+//! The decisions of Holdfast.
+//!
+//! Everything here is a plain function from facts to a decision, or a machine
+//! that takes the time as an argument. Nothing in this crate reads a clock,
+//! draws a random number, waits, logs or talks to anything: the caller brings
+//! the facts and carries out the answer. The same code decides in production,
+//! in the embedded store, in the model and in the simulation.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`claim`] | who may run a message, and what each step does to its record |
+//! | [`settle`] | how a delivery ends, and what that needs to be proven |
+//! | [`retry`] | how long to wait before the next attempt |
+//! | [`lane`] | which message may run next when order matters |
+//! | [`lease`] | whether this instance leads a consumer |
+//! | [`cutover`] | which side owns a new key |
+//! | [`ledger`] | whether the books of a consumer close |
+
+pub mod claim;
+pub mod cutover;
+pub mod key;
+pub mod lane;
+pub mod lease;
+pub mod ledger;
+pub mod name;
+pub mod retry;
+pub mod settle;
+pub mod time;
