@@ -1,0 +1,27 @@
+//! Waiting for something that another process does.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// Asks `ready` every 10 ms until it answers with a value.
+///
+/// # Errors
+/// Fails with `ready`'s own error at once, or when `limit` has passed.
+pub fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut ready: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = ready()? {
+            return Ok(value);
+        }
+        if started.elapsed() > limit {
+            bail!("failed to see {what} within {limit:?}");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
