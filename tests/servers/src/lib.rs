@@ -1,6 +1,7 @@
 //! Private servers for tests, the demo and the benchmark: [`Redis`] and
 //! [`RabbitMq`] on free loopback ports with their data in temporary folders,
-//! and a [`Proxy`] to put between them and a client.
+//! and a [`Proxy`] to put between them and a client. A [`Program`] is any other
+//! process that has to end with the test, such as a host under test.
 //!
 //! Nothing is shared with a server that the machine runs, and nothing is left
 //! behind: processes and folders go when the value is dropped, when a test
@@ -25,6 +26,7 @@
 mod install;
 mod port;
 mod process;
+mod program;
 mod proxy;
 mod rabbitmq;
 mod redis;
@@ -34,6 +36,8 @@ mod signal;
 mod wait;
 mod watchdog;
 
+pub use port::Port;
+pub use program::Program;
 pub use proxy::Proxy;
 pub use rabbitmq::{RabbitMq, RabbitMqBuilder};
 pub use redis::{Redis, RedisBuilder};

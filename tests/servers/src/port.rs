@@ -17,7 +17,7 @@ const RANGE: std::ops::Range<u16> = 10_000..32_000;
 /// A port on 127.0.0.1 that no other process using this crate will pick while
 /// the value lives, whether or not something listens on it at the moment.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     /// Locked; the system unlocks it when the process ends, however it ends.
     _reservation: File,
@@ -25,7 +25,11 @@ pub(crate) struct Port {
 
 impl Port {
     /// Reserves a port on which nothing listens.
-    pub(crate) fn free() -> Result<Self> {
+    ///
+    /// # Errors
+    /// Fails when none of many tried is free, or the reservation's file cannot
+    /// be made.
+    pub fn free() -> Result<Self> {
         let width = u64::from(RANGE.end - RANGE.start);
         for _ in 0..200 {
             let offset = u16::try_from(random() % width).context("port range")?;
@@ -37,12 +41,16 @@ impl Port {
     }
 
     /// Reserves this very port.
-    pub(crate) fn exactly(number: u16) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Fails when something listens on it or has it reserved.
+    pub fn exactly(number: u16) -> Result<Self> {
         Self::reserve(number)?
             .with_context(|| format!("failed to reserve port {number} on 127.0.0.1: it is in use"))
     }
 
-    pub(crate) fn number(&self) -> u16 {
+    /// The port's number.
+    pub fn number(&self) -> u16 {
         self.number
     }
 

@@ -51,6 +51,9 @@ impl Processes {
             .append(true)
             .open(self.output_path())
             .context("failed to open the server's output file")?;
+        if command.get_current_dir().is_none() {
+            command.current_dir(&self.folder);
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(
@@ -59,7 +62,6 @@ impl Processes {
                     .context("failed to share the output file")?,
             )
             .stderr(output)
-            .current_dir(&self.folder)
             .process_group(0)
             .spawn()
             .with_context(|| format!("failed to start {program}"))?;
@@ -104,14 +106,15 @@ impl Processes {
         Ok(None)
     }
 
-    /// What the processes printed, for an error message; the last 4 KB.
+    /// What the processes printed, the last 64 KB of it.
     pub(crate) fn output(&self) -> String {
         let text = fs::read(self.output_path()).unwrap_or_default();
-        let tail = text.len().saturating_sub(4096);
+        let tail = text.len().saturating_sub(64 * 1024);
         String::from_utf8_lossy(&text[tail..]).trim().to_owned()
     }
 
-    fn send(&self, signal: Signal) -> Result<()> {
+    /// Sends a signal to each process group.
+    pub(crate) fn send(&self, signal: Signal) -> Result<()> {
         if self.children.is_empty() {
             return Err(anyhow!(
                 "failed to send {signal:?}: {} is not running",

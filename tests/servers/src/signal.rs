@@ -7,6 +7,10 @@ use std::io;
 pub(crate) enum Signal {
     /// Ends at once, nothing is flushed.
     Kill,
+    /// Asks for an orderly end.
+    Terminate,
+    /// Asks to load the configuration again.
+    HangUp,
     /// Stops being scheduled; its sockets stay open.
     Stop,
     /// Goes on after [`Signal::Stop`].
@@ -17,6 +21,8 @@ pub(crate) enum Signal {
 pub(crate) fn send_to_group(leader: u32, signal: Signal) -> io::Result<()> {
     let number = match signal {
         Signal::Kill => libc::SIGKILL,
+        Signal::Terminate => libc::SIGTERM,
+        Signal::HangUp => libc::SIGHUP,
         Signal::Stop => libc::SIGSTOP,
         Signal::Continue => libc::SIGCONT,
     };
