@@ -14,10 +14,12 @@
 //! | [`lane`] | which message may run next when order matters |
 //! | [`lease`] | whether this instance leads a consumer |
 //! | [`cutover`] | which side owns a new key |
+//! | [`incarnation`] | whether the store is the one we started with |
 //! | [`ledger`] | whether the books of a consumer close |
 
 pub mod claim;
 pub mod cutover;
+pub mod incarnation;
 pub mod key;
 pub mod lane;
 pub mod lease;

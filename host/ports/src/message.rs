@@ -7,6 +7,17 @@ use serde::{Deserialize, Serialize};
 /// but for those a host put on a waiting copy.
 pub const OWN_PREFIX: &str = "x-holdfast-";
 
+/// Own headers that an outbox puts on the messages it sends, for the next
+/// consumer. They are data like any other header: nothing reads them unless a
+/// configuration names them (`sequence = "header:x-holdfast-sequence"`).
+pub const PASSED_ON: [&str; 2] = ["x-holdfast-sequence", "x-holdfast-lane"];
+
+/// Is this header the host's own, to be dropped when it comes from outside?
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    name.starts_with(OWN_PREFIX) && !PASSED_ON.contains(&name)
+}
+
 /// One header. Text is UTF-8, numbers and booleans are their text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {

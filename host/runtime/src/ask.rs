@@ -1,0 +1,64 @@
+//! Asking a store until it answers.
+//!
+//! A call that got no answer may have taken effect, so it is made again with
+//! the same token, and the store answers as it did the first time. Nothing is
+//! handled and nothing is acknowledged meanwhile.
+
+use std::time::Duration;
+
+use holdfast_ports::error::{Kind, PortError};
+use metrics::histogram;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// Told to stop while the store was away.
+    Stopped,
+    /// The record of this message cannot be read.
+    BadRecord(String),
+    /// The store is not the one we started with.
+    Fenced,
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Calls until there is an answer or `stop` is cancelled. `step` names the call
+/// in logs and metrics.
+pub(crate) async fn ask<T, F>(
+    step: &'static str,
+    stop: &CancellationToken,
+    mut call: impl FnMut() -> F,
+) -> Result<T, NoAnswer>
+where
+    F: Future<Output = Result<T, PortError>>,
+{
+    let mut wait = FIRST_WAIT;
+    loop {
+        let asked = Instant::now();
+        let error = match call().await {
+            Ok(answer) => {
+                histogram!("holdfast_store_seconds", "step" => step).record(asked.elapsed());
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        match error.kind {
+            Kind::BadRecord => return Err(NoAnswer::BadRecord(error.to_string())),
+            Kind::Fenced => return Err(NoAnswer::Fenced),
+            Kind::Transient => {
+                tracing::debug!(step, %error, "the store gave no answer; asking again")
+            }
+            // Refused for a reason that an operator can mend (a password, a
+            // right): the message waits for that like for a store that is away.
+            Kind::Permanent => tracing::error!(step, %error, "the store refuses; asking again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Err(NoAnswer::Stopped),
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}

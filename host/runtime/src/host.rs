@@ -1,0 +1,287 @@
+//! All consumers of one process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use holdfast_core::cutover::Rule;
+use holdfast_core::name::Group;
+use holdfast_ports::broker::Broker;
+use holdfast_ports::error::PortError;
+use holdfast_ports::plugins::Plugins;
+use holdfast_ports::store::SharedStore;
+use metrics::gauge;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::Batcher;
+use crate::books::Books;
+use crate::consumer::{Consumer, Status};
+use crate::identity::Guard;
+use crate::session::{Context, Names};
+use crate::spec::{ConsumerSpec, Surroundings};
+
+/// What a host is made of.
+pub struct Parts {
+    /// The prefix of every key in the store.
+    pub service: String,
+    /// The claims.
+    pub store: SharedStore,
+    /// The configured brokers.
+    pub brokers: BTreeMap<String, Arc<dyn Broker>>,
+    /// The plugins in service.
+    pub plugins: Arc<dyn Plugins>,
+    /// Time and randomness.
+    pub surroundings: Surroundings,
+    /// The first values of the cut-over rules.
+    pub rules: BTreeMap<Group, Rule>,
+}
+
+/// A running host.
+pub struct Host {
+    parts: Parts,
+    guard: Arc<Guard>,
+    rules: BTreeMap<Group, Arc<ArcSwapOption<Rule>>>,
+    books: Mutex<BTreeMap<(String, String), Arc<Books>>>,
+    consumers: Mutex<BTreeMap<String, Running>>,
+    stop: CancellationToken,
+}
+
+struct Running {
+    consumer: Arc<Consumer>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// Flags of paused consumers in the store.
+const PAUSED: &str = "paused/";
+
+impl Host {
+    /// Starts watching the store; consumers come with [`Host::apply`].
+    #[must_use]
+    pub fn start(parts: Parts) -> Arc<Self> {
+        let guard = Arc::new(Guard::new(
+            Arc::clone(&parts.store),
+            &parts.service,
+            parts.brokers.clone(),
+        ));
+        let rules = parts
+            .rules
+            .keys()
+            .map(|group| (group.clone(), Arc::default()))
+            .collect();
+        let host = Arc::new(Self {
+            parts,
+            guard,
+            rules,
+            books: Mutex::default(),
+            consumers: Mutex::default(),
+            stop: CancellationToken::new(),
+        });
+        let (guard, stop) = (Arc::clone(&host.guard), host.stop.clone());
+        tokio::spawn(async move { guard.watch(&stop).await });
+        let watching = Arc::clone(&host);
+        tokio::spawn(async move { watching.watch_store().await });
+        host
+    }
+
+    /// Runs exactly these consumers from now on: new ones start, changed ones
+    /// are drained and started anew, others stop. Unchanged ones go on
+    /// undisturbed.
+    pub async fn apply(self: &Arc<Self>, specs: Vec<ConsumerSpec>) {
+        let wanted: BTreeMap<String, ConsumerSpec> = specs
+            .into_iter()
+            .map(|spec| (spec.name.to_string(), spec))
+            .collect();
+        let mut ending = Vec::new();
+        {
+            let mut running = self.consumers();
+            let names: Vec<String> = running.keys().cloned().collect();
+            for name in names {
+                let same = wanted.get(&name).is_some_and(|spec| {
+                    running
+                        .get(&name)
+                        .is_some_and(|r| r.consumer.context().spec == *spec)
+                });
+                if !same && let Some(old) = running.remove(&name) {
+                    old.consumer.stop();
+                    ending.push(old.task);
+                }
+            }
+        }
+        for task in ending {
+            let _ = task.await;
+        }
+        let paused = self.paused().await;
+        for (name, spec) in wanted {
+            if !self.consumers().contains_key(&name) {
+                let running = self.spawn(spec, paused.contains(&name));
+                self.consumers().insert(name, running);
+            }
+        }
+    }
+
+    fn spawn(&self, spec: ConsumerSpec, paused: bool) -> Running {
+        let books = {
+            let mut all = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+            let (name, side) = (spec.name.to_string(), spec.side.to_string());
+            let books = all.entry((name.clone(), side.clone()));
+            Arc::clone(books.or_insert_with(|| Arc::new(Books::new(&name, &side))))
+        };
+        let brokers = self.parts.brokers.clone();
+        let Some(broker) = brokers.get(&spec.broker).cloned() else {
+            unreachable!("the configuration was checked: every consumer's broker exists")
+        };
+        let context = Context {
+            surroundings: self.parts.surroundings.clone(),
+            store: Arc::clone(&self.parts.store),
+            broker,
+            broker_names: brokers.keys().cloned().collect(),
+            brokers,
+            plugins: Arc::clone(&self.parts.plugins),
+            books,
+            rule: self.rules.get(&spec.group).cloned().unwrap_or_default(),
+            permits: Arc::new(Semaphore::new(spec.concurrency)),
+            batcher: Batcher::start(spec.batch),
+            names: Names {
+                consumer: spec.name.as_str().into(),
+                group: spec.group.as_str().into(),
+                side: spec.side.as_str().into(),
+            },
+            spec,
+        };
+        let consumer = Arc::new(Consumer::new(
+            Arc::new(context),
+            Arc::clone(&self.guard),
+            paused,
+        ));
+        let running = Arc::clone(&consumer);
+        let task = tokio::spawn(async move { running.run().await });
+        Running { consumer, task }
+    }
+
+    /// Keeps what others may change fresh: cut-over rules, and the gauges of
+    /// store and brokers.
+    async fn watch_store(&self) {
+        let mut first = true;
+        loop {
+            if first || !self.rules.is_empty() {
+                first = self.refresh_rules().await.is_err();
+            }
+            gauge!("holdfast_store_up").set(if self.parts.store.is_up() { 1.0 } else { 0.0 });
+            for (name, broker) in &self.parts.brokers {
+                gauge!("holdfast_broker_up", "broker" => name.clone()).set(if broker.is_up() {
+                    1.0
+                } else {
+                    0.0
+                });
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.parts.store.changed() => {}
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        }
+    }
+
+    async fn refresh_rules(&self) -> Result<(), PortError> {
+        for (group, cell) in &self.rules {
+            let rule = match self.parts.store.rule(group).await? {
+                Some(rule) => rule,
+                None => match self.parts.rules.get(group) {
+                    Some(first) => match self.parts.store.set_rule(group, first, 0).await? {
+                        Ok(rule) | Err(rule) => rule,
+                    },
+                    None => continue,
+                },
+            };
+            cell.store(Some(Arc::new(rule)));
+        }
+        Ok(())
+    }
+
+    async fn paused(&self) -> Vec<String> {
+        match self.parts.store.flags(PAUSED).await {
+            Ok(flags) => flags
+                .into_iter()
+                .filter_map(|(name, _)| name.strip_prefix(PAUSED).map(str::to_owned))
+                .collect(),
+            Err(error) => {
+                tracing::warn!(%error, "paused consumers are not known yet");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Pauses or resumes a consumer here and in the store, so that it stays so
+    /// over a restart. False when there is no such consumer.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store did not record it; the consumer is as it was.
+    pub async fn set_paused(&self, name: &str, paused: bool) -> Result<bool, PortError> {
+        let Some(consumer) = self.consumer(name) else {
+            return Ok(false);
+        };
+        let flag = format!("{PAUSED}{name}");
+        self.parts
+            .store
+            .set_flag(&flag, paused.then_some("by an operator"))
+            .await?;
+        consumer.set_paused(paused);
+        Ok(true)
+    }
+
+    /// A consumer by name.
+    #[must_use]
+    pub fn consumer(&self, name: &str) -> Option<Arc<Consumer>> {
+        self.consumers()
+            .get(name)
+            .map(|running| Arc::clone(&running.consumer))
+    }
+
+    /// All consumers and how they do.
+    #[must_use]
+    pub fn status(&self) -> Vec<(Arc<Consumer>, Status)> {
+        self.consumers()
+            .values()
+            .map(|r| (Arc::clone(&r.consumer), r.consumer.status()))
+            .collect()
+    }
+
+    /// The guard of the store.
+    #[must_use]
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Ends everything in order: intake stops, running handlers finish, waiting
+    /// messages are handed back, brokers see the acknowledgements, connections
+    /// close.
+    pub async fn drain(&self) {
+        let running = std::mem::take(&mut *self.consumers());
+        for one in running.values() {
+            one.consumer.stop();
+        }
+        for (name, one) in running {
+            if let Err(error) = one.task.await {
+                tracing::error!(consumer = name, %error, "the consumer did not end in order");
+            }
+        }
+        self.stop.cancel();
+        for broker in self.parts.brokers.values() {
+            broker.close().await;
+        }
+    }
+
+    fn consumers(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Running>> {
+        self.consumers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
