@@ -1,1 +1,4 @@
 //! The suites that every adapter passes.
+
+pub mod broker;
+pub mod store;

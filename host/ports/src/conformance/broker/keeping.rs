@@ -1,0 +1,81 @@
+//! Queues, their depth, and the incarnation id beside them.
+
+use super::bed::{Bed, STEP, unique};
+use super::cases;
+use crate::broker::{Incarnation, Topology, dead_queue, delay_queue};
+
+cases![
+    preparing_twice_finds_nothing,
+    what_is_not_to_be_declared_must_exist,
+    the_depth_counts_what_is_ready,
+    the_incarnation_is_kept_and_replaced,
+];
+
+async fn preparing_twice_finds_nothing(bed: Bed) {
+    bed.prepare().await;
+    bed.publish(["a"]).await;
+    bed.prepare().await;
+    bed.depth_becomes(&bed.queue, 1).await;
+    let mut passive = bed.topology();
+    passive.declare = false;
+    let findings = bed.other.prepare(&passive).await.expect("an answer");
+    let fatal: Vec<_> = findings.iter().filter(|finding| finding.fatal).collect();
+    assert!(fatal.is_empty(), "{fatal:?}");
+}
+
+async fn what_is_not_to_be_declared_must_exist(bed: Bed) {
+    let topology = Topology {
+        declare: false,
+        ..bed.topology()
+    };
+    let findings = bed.broker.prepare(&topology).await.expect("an answer");
+    for queue in [
+        bed.queue.clone(),
+        dead_queue(&bed.queue),
+        delay_queue(&bed.queue, STEP),
+    ] {
+        let found = findings.iter().find(|finding| finding.queue == queue);
+        let found = found.unwrap_or_else(|| panic!("nothing about {queue}: {findings:?}"));
+        assert!(found.fatal, "{found:?}");
+        let depth = bed.broker.depth(&queue).await.expect("a depth");
+        assert_eq!(depth, None, "{queue} was declared nevertheless");
+    }
+}
+
+async fn the_depth_counts_what_is_ready(bed: Bed) {
+    let missing = bed.broker.depth(&bed.queue).await.expect("a depth");
+    assert_eq!(missing, None);
+    bed.prepare().await;
+    bed.depth_becomes(&bed.queue, 0).await;
+    bed.publish(["a", "b", "c"]).await;
+    bed.depth_becomes(&bed.queue, 3).await;
+    let mut consumer = bed.consumer(1).await;
+    let first = consumer.expect("a").await;
+    bed.depth_becomes(&bed.queue, 2).await;
+    consumer.abandon(first.ticket);
+}
+
+async fn the_incarnation_is_kept_and_replaced(bed: Bed) {
+    let service = unique("service");
+    let get = async || bed.other.incarnation(&service, None).await.expect("read");
+    assert_eq!(get().await, None, "nothing was kept yet");
+    let mut last = None;
+    for pulse in [1, 2, 900, 3] {
+        let put = Incarnation {
+            id: format!("id-{}", pulse % 2),
+            pulse,
+        };
+        let kept = bed.broker.incarnation(&service, Some(&put)).await;
+        let kept = kept.expect("written");
+        // A broker that forgets at a restart says that it keeps nothing.
+        last = kept.as_ref().map(|_| put);
+        assert_eq!(kept, last);
+        for _ in 0..3 {
+            assert_eq!(get().await, last, "every reader sees it");
+        }
+    }
+    let other = unique("service");
+    let foreign = bed.broker.incarnation(&other, None).await.expect("read");
+    assert_eq!(foreign, None, "another service has its own");
+    assert_eq!(get().await, last);
+}
