@@ -1,0 +1,169 @@
+//! The store as a whole: which one it is, flags and totals.
+
+use holdfast_core::claim::{BeginAnswer, CommitAnswer, FencedBy, StepAnswer};
+
+use super::bed::{Bed, Message, unique};
+use super::cases;
+use crate::error::Kind;
+use crate::store::{Begin, Commit, Identity, Open};
+
+cases![
+    a_store_keeps_the_incarnation_it_was_given,
+    the_pulse_grows_by_one,
+    in_a_store_that_is_not_the_expected_one_nothing_is_recorded,
+    flags_are_kept_until_they_are_deleted,
+    a_flag_prefix_is_text_and_not_a_pattern,
+    totals_add_up,
+    a_store_that_answers_is_up,
+];
+
+async fn identity(bed: &Bed) -> Identity {
+    let found = bed.store.open(Open::Create).await.expect("open");
+    found.expect("there is an incarnation now")
+}
+
+async fn a_store_keeps_the_incarnation_it_was_given(bed: Bed) {
+    let first = identity(&bed).await;
+    assert!(!first.id.is_empty());
+    assert_eq!(identity(&bed).await.id, first.id);
+    let looked = bed.store.open(Open::Look).await.expect("open");
+    assert_eq!(looked.map(|found| found.id), Some(first.id.clone()));
+    let expected = bed.store.open(Open::Expect(first.id.clone())).await;
+    let expected = expected.expect("open").map(|found| found.id);
+    assert_eq!(expected, Some(first.id));
+    bed.message("k").done().await;
+}
+
+async fn the_pulse_grows_by_one(bed: Bed) {
+    let id = identity(&bed).await.id;
+    bed.store.open(Open::Expect(id)).await.expect("open");
+    let first = bed.store.pulse().await.expect("pulse");
+    let first = first.expect("it is the store that was opened");
+    // Other handles of a shared store may raise it too.
+    let second = bed.store.pulse().await.expect("pulse");
+    assert!(second > Some(first), "{second:?} after {first}");
+    assert!(identity(&bed).await.pulse > first);
+}
+
+/// Is the message's `begin` refused because of the store?
+async fn begin_is_fenced(message: &Message) -> bool {
+    let begin = Begin {
+        at: message.at.clone(),
+        facts: message.facts.clone(),
+        state: false,
+    };
+    match message.store.begin(begin).await {
+        Ok(answer) => matches!(answer, BeginAnswer::Fenced(FencedBy::Store)),
+        Err(error) => error.kind == Kind::Fenced,
+    }
+}
+
+async fn in_a_store_that_is_not_the_expected_one_nothing_is_recorded(bed: Bed) {
+    let id = identity(&bed).await.id;
+    let running = bed.message("running");
+    running.granted().await;
+    let other = format!("another-{:x}", unique());
+    // Whether this fails or tells which store it is, is the adapter's choice.
+    let _ = bed.store.open(Open::Expect(other)).await;
+
+    let commit = Commit {
+        lane: None,
+        sequence: None,
+        effects: crate::message::Effects::default(),
+    };
+    let commit = bed
+        .store
+        .commit(&running.at, running.shown(), &commit)
+        .await;
+    let fail = bed.store.fail(&running.at, running.shown(), "no").await;
+    let begun = begin_is_fenced(&bed.message("fresh")).await;
+    let pulse = bed.store.pulse().await;
+    bed.store.open(Open::Expect(id)).await.expect("open");
+
+    assert!(begun, "begin");
+    match commit {
+        Ok(answer) => assert_eq!(answer, CommitAnswer::Fenced(FencedBy::Store)),
+        Err(error) => assert_eq!(error.kind, Kind::Fenced),
+    }
+    match fail {
+        Ok(answer) => assert_eq!(answer, StepAnswer::Fenced(FencedBy::Store)),
+        Err(error) => assert_eq!(error.kind, Kind::Fenced),
+    }
+    assert!(!matches!(pulse, Ok(Some(_))), "{pulse:?}");
+    assert_eq!(bed.message("fresh").show().await, None);
+    assert_eq!(running.commit().await, CommitAnswer::Done);
+}
+
+async fn flags_are_kept_until_they_are_deleted(bed: Bed) {
+    let prefix = format!("paused:{}:", bed.group);
+    let names = ["b", "a", "é {x}"].map(|name| format!("{prefix}{name}"));
+    for name in &names {
+        let set = bed.store.set_flag(name, Some("by é\n\"me\"")).await;
+        set.expect("set flag");
+    }
+    bed.store
+        .set_flag(&names[0], Some("changed"))
+        .await
+        .expect("set flag");
+    let mut flags = bed.store.flags(&prefix).await.expect("flags");
+    flags.sort_unstable();
+    let value = "by é\n\"me\"".to_owned();
+    assert_eq!(
+        flags,
+        [
+            (names[1].clone(), value.clone()),
+            (names[0].clone(), "changed".to_owned()),
+            (names[2].clone(), value),
+        ]
+    );
+    for _ in 0..2 {
+        for name in &names {
+            bed.store.set_flag(name, None).await.expect("set flag");
+        }
+    }
+    assert_eq!(bed.store.flags(&prefix).await.expect("flags"), []);
+}
+
+async fn a_flag_prefix_is_text_and_not_a_pattern(bed: Bed) {
+    let name = format!("{}.plain", bed.group);
+    bed.store
+        .set_flag(&name, Some("1"))
+        .await
+        .expect("set flag");
+    for pattern in ["*", "?", "[a-z]*"] {
+        let prefix = format!("{}{pattern}", bed.group);
+        let found = bed.store.flags(&prefix).await.expect("flags");
+        assert_eq!(found, [], "{pattern}");
+    }
+    let found = bed.store.flags(bed.group.as_str()).await.expect("flags");
+    assert_eq!(found.len(), 1);
+    bed.store.set_flag(&name, None).await.expect("set flag");
+}
+
+async fn totals_add_up(bed: Bed) {
+    let name = format!("{}.orders/new", bed.group);
+    assert_eq!(bed.store.totals(&name).await.expect("totals"), []);
+    for counts in [
+        [("completed", 5), ("stale", 0)],
+        [("completed", 7), ("stale", 1)],
+    ] {
+        let counts = counts.map(|(name, count)| (name.to_owned(), count));
+        bed.store
+            .add_totals(&name, &counts)
+            .await
+            .expect("add totals");
+    }
+    let mut totals = bed.store.totals(&name).await.expect("totals");
+    totals.sort_unstable();
+    assert_eq!(
+        totals,
+        [("completed".to_owned(), 12), ("stale".to_owned(), 1)]
+    );
+    let other = bed.store.totals(&format!("{name}.other")).await;
+    assert_eq!(other.expect("totals"), []);
+}
+
+async fn a_store_that_answers_is_up(bed: Bed) {
+    identity(&bed).await;
+    assert!(bed.store.is_up());
+}
