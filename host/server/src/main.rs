@@ -1,2 +1,3 @@
-//! holdfast
+//! The `holdfast` binary.
+
 fn main() {}

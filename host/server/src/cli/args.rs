@@ -1,0 +1,514 @@
+//! The command line as clap reads it: definitions only.
+//!
+//! A wrong use ends the process with exit code 2, which is clap's own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::config::Percent;
+
+/// Where a configuration is looked for when none is named, in this order.
+pub const CONFIG_FILES: [&str; 2] = ["holdfast.toml", "config/holdfast.toml"];
+
+/// Consumes queues with WebAssembly handlers; every message is claimed once
+/// and acknowledged only after its handler succeeded.
+#[derive(Debug, Parser)]
+#[command(
+    name = "holdfast",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The configuration [default: holdfast.toml, else config/holdfast.toml]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The running host to talk to [default: admin.listen of the configuration]
+    #[arg(long, global = true, value_name = "URL")]
+    pub url: Option<String>,
+    /// The group of a claim key, where the key alone is not clear
+    #[arg(long, global = true, value_name = "GROUP")]
+    pub group: Option<String>,
+}
+
+impl Global {
+    /// The configuration file: the one named, else the first default that is
+    /// there, else the first default.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        let there = CONFIG_FILES
+            .iter()
+            .find(|file| std::path::Path::new(file).exists());
+        let default = || PathBuf::from(there.unwrap_or(&CONFIG_FILES[0]));
+        self.config.clone().unwrap_or_else(default)
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the host: consume until told to stop
+    Run,
+    /// Run with embedded broker and store, rebuilding a handler when its source changes
+    Dev(Dev),
+    /// Check the configuration, the plugins and the connections, without consuming
+    Check(Check),
+    /// Start a handler project that builds and passes its own test
+    New(New),
+    /// Build a handler crate and put its component into the plugin folder
+    Build(Build),
+    /// Run one message through a plugin, without a broker
+    Invoke(Invoke),
+    /// Publish messages to a queue, each confirmed by the broker
+    Publish(Publish),
+    /// Look at claims, or release one
+    #[command(subcommand)]
+    Claims(Claims),
+    /// Tell why a message was run or not
+    Explain(Key),
+    /// Look at leases, or give one up
+    #[command(subcommand)]
+    Lease(Lease),
+    /// Look at the cut-over rule of a group, or change it
+    #[command(subcommand)]
+    Cutover(Cutover),
+    /// Look at dead letters, replay or drop them
+    #[command(subcommand)]
+    Dead(Dead),
+    /// Stop a consumer's intake; messages in flight finish
+    Pause(Consumer),
+    /// Start a paused consumer's intake again
+    Resume(Consumer),
+    /// Look at the plugins that run, reload one or go back
+    #[command(subcommand)]
+    Plugins(Plugins),
+    /// Check that the books close; exit 1 when they do not
+    Audit(Audit),
+    /// Show a live table of the consumers
+    Top(Top),
+    /// The claim store
+    #[command(subcommand)]
+    Store(Store),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print the completions for a shell
+    Completions(Completions),
+}
+
+/// `dev`.
+#[derive(Args, Debug)]
+pub struct Dev {
+    /// The handler crate to watch
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+}
+
+/// `check`.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Stop before connecting to the servers
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// `new`.
+#[derive(Args, Debug)]
+pub struct New {
+    /// The project, its folder and its plugin
+    #[arg(value_parser = name)]
+    pub name: String,
+    /// The language of the handler
+    #[arg(long, value_enum, default_value_t = Lang::Rust)]
+    pub lang: Lang,
+}
+
+/// A language that handlers are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    /// Rust
+    Rust,
+    /// JavaScript
+    Js,
+    /// Python
+    Python,
+}
+
+/// `build`.
+#[derive(Args, Debug)]
+pub struct Build {
+    /// The handler crate
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+}
+
+/// `invoke`.
+#[derive(Args, Debug)]
+pub struct Invoke {
+    /// The plugin, as the configuration names it
+    #[arg(value_parser = name)]
+    pub plugin: String,
+    /// The file with the message's body; - reads it from stdin
+    #[arg(long, value_name = "FILE")]
+    pub body: PathBuf,
+    /// A header of the message; may be repeated
+    #[arg(long = "header", value_name = "K=V", value_parser = header)]
+    pub headers: Vec<(String, String)>,
+    /// The attempt the handler is told
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempt: u32,
+}
+
+/// `publish`.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("input").required(true).args(["body", "lines", "stdin"]))]
+pub struct Publish {
+    /// The queue
+    pub queue: String,
+    /// A file that is the body of one message
+    #[arg(long, value_name = "FILE")]
+    pub body: Option<PathBuf>,
+    /// A file of which every line is the body of a message
+    #[arg(long, value_name = "FILE")]
+    pub lines: Option<PathBuf>,
+    /// Read the body of one message from stdin
+    #[arg(value_name = "-", value_parser = ["-"])]
+    pub stdin: Option<String>,
+    /// The message id; with --lines, the line number is appended
+    #[arg(long)]
+    pub id: Option<String>,
+    /// A header of every message; may be repeated
+    #[arg(long = "header", value_name = "K=V", value_parser = header)]
+    pub headers: Vec<(String, String)>,
+    /// The broker, where the configuration has several
+    #[arg(long, value_name = "B")]
+    pub broker: Option<String>,
+}
+
+/// `claims`.
+#[derive(Debug, Subcommand)]
+pub enum Claims {
+    /// Show the claim of a key and its transitions
+    Show(Key),
+    /// List claims
+    List {
+        /// Only those in this state
+        #[arg(long, value_name = "S")]
+        state: Option<ClaimState>,
+    },
+    /// Forget the side and the attempts of a claim
+    Release {
+        /// The claim key
+        key: String,
+        /// The side that owns the key from now on
+        #[arg(long, value_name = "SIDE", value_parser = name)]
+        to: Option<String>,
+        /// Release it although an attempt is running
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// The states a claim can be listed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClaimState {
+    /// Given to a side that has not begun it
+    Assigned,
+    /// An attempt runs
+    Running,
+    /// The last attempt failed
+    Failed,
+    /// Effects are stored, messages may still have to be published
+    Committed,
+    /// Finished
+    Done,
+    /// Given up, on its way to the dead letters
+    Parking,
+    /// Given up, in the dead letters
+    Parked,
+}
+
+/// A claim key.
+#[derive(Args, Debug)]
+pub struct Key {
+    /// The claim key
+    pub key: String,
+}
+
+/// A consumer.
+#[derive(Args, Debug)]
+pub struct Consumer {
+    /// The consumer
+    #[arg(value_parser = name)]
+    pub consumer: String,
+}
+
+/// `lease`.
+#[derive(Debug, Subcommand)]
+pub enum Lease {
+    /// Show who leads, until when and in which epoch
+    Show,
+    /// Give the lease of a consumer up, so that another host takes over
+    StepDown(Consumer),
+}
+
+/// `cutover`.
+#[derive(Debug, Subcommand)]
+pub enum Cutover {
+    /// Show the rule of a group
+    Show {
+        /// The group
+        #[arg(value_parser = name)]
+        name: String,
+    },
+    /// Change the rule of a group
+    Set(CutoverSet),
+}
+
+/// `cutover set`.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true)
+    .args(["enable", "disable", "percent", "allow", "disallow"]))]
+pub struct CutoverSet {
+    /// The group
+    #[arg(value_parser = name)]
+    pub name: String,
+    /// Begin to move keys
+    #[arg(long, conflicts_with = "disable")]
+    pub enable: bool,
+    /// Leave all new keys where they were
+    #[arg(long)]
+    pub disable: bool,
+    /// The share of new keys to move, with at most two decimals
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub percent: Option<Percent>,
+    /// A key that always moves; may be repeated
+    #[arg(long, value_name = "K", action = ArgAction::Append)]
+    pub allow: Vec<String>,
+    /// A key that no longer always moves; may be repeated
+    #[arg(long, value_name = "K", action = ArgAction::Append)]
+    pub disallow: Vec<String>,
+    /// Change nothing unless this is the current revision
+    #[arg(long, value_name = "REV")]
+    pub expect: Option<u64>,
+}
+
+/// `dead`.
+#[derive(Debug, Subcommand)]
+pub enum Dead {
+    /// Count dead letters by reason
+    List(Letters),
+    /// Show dead letters
+    Show(Letters),
+    /// Run dead letters again
+    Replay(LettersChange),
+    /// Throw dead letters away
+    Drop(LettersChange),
+}
+
+/// Which dead letters.
+#[derive(Args, Debug)]
+pub struct Letters {
+    /// The consumer they belong to
+    #[arg(value_parser = name)]
+    pub consumer: String,
+    /// Only those with this reason
+    #[arg(long, value_name = "R")]
+    pub reason: Option<String>,
+    /// Only the one with this claim key
+    #[arg(long, value_name = "K")]
+    pub key: Option<String>,
+}
+
+/// Which dead letters to change.
+#[derive(Args, Debug)]
+pub struct LettersChange {
+    /// Which ones.
+    #[command(flatten)]
+    pub letters: Letters,
+    /// Only tell what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `plugins`.
+#[derive(Debug, Subcommand)]
+pub enum Plugins {
+    /// List what runs where: file, digest, version, since when
+    List,
+    /// Load a plugin's file again
+    Reload(Plugin),
+    /// Go back to the version before
+    Rollback(Plugin),
+}
+
+/// A plugin.
+#[derive(Args, Debug)]
+pub struct Plugin {
+    /// The plugin
+    #[arg(value_parser = name)]
+    pub plugin: String,
+}
+
+/// `audit`.
+#[derive(Args, Debug)]
+pub struct Audit {}
+
+/// `top`.
+#[derive(Args, Debug)]
+pub struct Top {
+    /// How often the table is drawn
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub every: Duration,
+}
+
+/// `store`.
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Accept a store that is not the one the hosts started with
+    Accept,
+}
+
+/// `completions`.
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+fn name(text: &str) -> Result<String, holdfast_core::name::NameError> {
+    holdfast_core::name::check(text).map(|()| text.to_owned())
+}
+
+fn header(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("the name of the header is empty"),
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err("a header is written NAME=VALUE"),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::parse_duration(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("holdfast").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_interface_is_understood() {
+        for line in [
+            "run",
+            "run --config other.toml --json",
+            "--config other.toml run",
+            "dev",
+            "check",
+            "check --offline --json",
+            "new orders",
+            "new orders --lang rust",
+            "new orders --lang js",
+            "new orders --lang python",
+            "build",
+            "build handlers/orders",
+            "invoke orders --body a.json",
+            "invoke orders --body a.json --header a=b --header c=d=e --attempt 3",
+            "publish orders --body a.json",
+            "publish orders --lines a.jsonl --id x --header k=v --broker main",
+            "publish orders -",
+            "claims show k1 --group orders",
+            "claims list --state failed",
+            "claims list",
+            "claims release k1 --to old --force",
+            "explain k1",
+            "lease show",
+            "lease step-down orders",
+            "cutover show orders",
+            "cutover set orders --enable --percent 12.5 --allow a --allow b --disallow c --expect 7",
+            "cutover set orders --disable",
+            "dead list orders",
+            "dead show orders --reason rejected",
+            "dead replay orders --key k1 --dry-run",
+            "dead drop orders",
+            "pause orders",
+            "resume orders --url http://127.0.0.1:7070",
+            "plugins list",
+            "plugins reload orders",
+            "plugins rollback orders",
+            "audit --json",
+            "top",
+            "store accept",
+            "schema",
+            "completions bash",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_wrong_use_is_exit_code_2() {
+        for line in [
+            "",
+            "walk",
+            "run --fast",
+            "new Orders",
+            "new orders --lang cobol",
+            "invoke orders",
+            "invoke orders --body a --attempt 0",
+            "publish orders",
+            "publish orders --body a --lines b",
+            "publish orders x",
+            "publish orders - --header novalue",
+            "claims list --state lost",
+            "cutover set orders",
+            "cutover set orders --enable --disable",
+            "cutover set orders --percent 101",
+            "cutover set orders --percent -1",
+            "cutover set orders --percent 0.001",
+            "cutover set orders --percent nan",
+            "cutover set orders --percent 1e1",
+            "pause",
+            "completions dosshell",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_percentage_is_exact() {
+        let Command::Cutover(Cutover::Set(set)) =
+            parse("cutover set orders --percent 0.29").unwrap().command
+        else {
+            panic!("another command was read");
+        };
+        assert_eq!(set.percent.map(Percent::basis_points), Some(29));
+    }
+}
