@@ -34,7 +34,8 @@ pub(super) fn install(compiler: &Compiler) -> Result<()> {
         })?;
     }
     let targets = compiler.targets();
-    let staged = stage_beside(&targets)?;
+    // Before any work is done: may we write there at all?
+    stage_beside(&targets)?;
     let work = tempfile::tempdir().context("failed to make a temporary folder")?;
     let work = work.path();
     // apt fetches as another user, who must be able to look in.
@@ -55,14 +56,17 @@ pub(super) fn install(compiler: &Compiler) -> Result<()> {
     let libc = apt.download("wasi-libc", &libc)?;
 
     let aside = Aside::new(compiler, &work.join("sysroot"))?;
-    unpack(&source, "./usr/src/*/library", 4, &aside.library())?;
-    unpack(&libc, "./usr/lib/wasm32-wasip2", 4, &aside.libc())?;
+    unpack(&source, "./usr/src/*/library", "", &aside.library())?;
+    for file in ["crt1-command.o", "crt1-reactor.o", "libc.a"] {
+        unpack(&libc, "./usr/lib/wasm32-wasip2", file, &aside.libc())?;
+    }
     say(format_args!("compiling the standard library for {TARGET}"));
     aside.compile_std(compiler, &work.join("build"))?;
     target::compiles(&mut aside.rustc()).context("the target made here does not compile")?;
 
     // The folder may lie on another file system than the temporary one, so it
     // is copied beside its place before the one step that shows it.
+    let staged = stage_beside(&targets)?;
     copy(&aside.target(), staged.path())?;
     fs::set_permissions(staged.path(), fs::Permissions::from_mode(0o755))
         .context("failed to open the target's folder")?;
@@ -77,8 +81,8 @@ pub(super) fn install(compiler: &Compiler) -> Result<()> {
     Ok(())
 }
 
-/// An empty folder on the file system of the place, and the proof that we may
-/// write there before any work is done. It goes away unless it is renamed.
+/// An empty folder on the file system of the place. It goes away unless it is
+/// renamed.
 fn stage_beside(targets: &Path) -> Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix(&format!(".{TARGET}-"))
@@ -196,18 +200,18 @@ fn debian_mirror(addresses: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Takes one folder out of a package, without the folders above it.
-fn unpack(package: &Path, folder: &str, depth: usize, to: &Path) -> Result<()> {
+/// Takes a folder, or one file in it, out of a package, without the folders above.
+fn unpack(package: &Path, folder: &str, file: &str, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("failed to create {}", to.display()))?;
-    let script =
-        r#"dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" --wildcards --strip-components="$3" "$4""#;
+    let script = r#"dpkg-deb --fsys-tarfile "$1" |
+        tar -x -C "$2" --wildcards --no-wildcards-match-slash --strip-components="$3" "$4""#;
     run::output(
         Command::new("sh")
             .args(["-c", script, "unpack"])
             .arg(package)
             .arg(to)
-            .arg(depth.to_string())
-            .arg(folder),
+            .arg(folder.split('/').count().to_string())
+            .arg(format!("{folder}/{file}").trim_end_matches('/')),
     )
     .with_context(|| format!("failed to unpack {}", package.display()))?;
     Ok(())

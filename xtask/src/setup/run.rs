@@ -25,6 +25,8 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())
+        // What a program says of its failure, not where in itself it noticed.
+        .env_remove("RUST_BACKTRACE")
         .output()
         .with_context(|| format!("failed to run {name}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
