@@ -34,18 +34,23 @@ pub struct Parts {
     pub plugins: Arc<dyn Plugins>,
     /// Time and randomness.
     pub surroundings: Surroundings,
-    /// The first values of the cut-over rules.
-    pub rules: BTreeMap<Group, Rule>,
 }
 
 /// A running host.
 pub struct Host {
     parts: Parts,
     guard: Arc<Guard>,
-    rules: BTreeMap<Group, Arc<ArcSwapOption<Rule>>>,
+    rules: Mutex<BTreeMap<Group, Switch>>,
     books: Mutex<BTreeMap<(String, String), Arc<Books>>>,
     consumers: Mutex<BTreeMap<String, Running>>,
     stop: CancellationToken,
+}
+
+/// The cut-over rule of one group.
+#[derive(Clone)]
+struct Switch {
+    first: Rule,
+    current: Arc<ArcSwapOption<Rule>>,
 }
 
 struct Running {
@@ -65,15 +70,10 @@ impl Host {
             &parts.service,
             parts.brokers.clone(),
         ));
-        let rules = parts
-            .rules
-            .keys()
-            .map(|group| (group.clone(), Arc::default()))
-            .collect();
         let host = Arc::new(Self {
             parts,
             guard,
-            rules,
+            rules: Mutex::default(),
             books: Mutex::default(),
             consumers: Mutex::default(),
             stop: CancellationToken::new(),
@@ -87,8 +87,12 @@ impl Host {
 
     /// Runs exactly these consumers from now on: new ones start, changed ones
     /// are drained and started anew, others stop. Unchanged ones go on
-    /// undisturbed.
-    pub async fn apply(self: &Arc<Self>, specs: Vec<ConsumerSpec>) {
+    /// undisturbed. `rules` are the first values of the cut-over rules by group.
+    pub async fn apply(self: &Arc<Self>, specs: Vec<ConsumerSpec>, rules: BTreeMap<Group, Rule>) {
+        self.keep_rules(rules);
+        if let Err(error) = self.refresh_rules().await {
+            tracing::debug!(%error, "the cut-over rules are not known yet");
+        }
         let wanted: BTreeMap<String, ConsumerSpec> = specs
             .into_iter()
             .map(|spec| (spec.name.to_string(), spec))
@@ -140,7 +144,11 @@ impl Host {
             brokers,
             plugins: Arc::clone(&self.parts.plugins),
             books,
-            rule: self.rules.get(&spec.group).cloned().unwrap_or_default(),
+            rule: self
+                .rules()
+                .get(&spec.group)
+                .map(|switch| Arc::clone(&switch.current))
+                .unwrap_or_default(),
             permits: Arc::new(Semaphore::new(spec.concurrency)),
             batcher: Batcher::start(spec.batch),
             names: Names {
@@ -163,10 +171,9 @@ impl Host {
     /// Keeps what others may change fresh: cut-over rules, and the gauges of
     /// store and brokers.
     async fn watch_store(&self) {
-        let mut first = true;
         loop {
-            if first || !self.rules.is_empty() {
-                first = self.refresh_rules().await.is_err();
+            if let Err(error) = self.refresh_rules().await {
+                tracing::debug!(%error, "the cut-over rules were not read");
             }
             gauge!("holdfast_store_up").set(if self.parts.store.is_up() { 1.0 } else { 0.0 });
             for (name, broker) in &self.parts.brokers {
@@ -184,20 +191,37 @@ impl Host {
         }
     }
 
+    fn keep_rules(&self, rules: BTreeMap<Group, Rule>) {
+        let mut kept = self.rules();
+        kept.retain(|group, _| rules.contains_key(group));
+        for (group, first) in rules {
+            kept.entry(group).or_insert_with(|| Switch {
+                first,
+                current: Arc::default(),
+            });
+        }
+    }
+
     async fn refresh_rules(&self) -> Result<(), PortError> {
-        for (group, cell) in &self.rules {
-            let rule = match self.parts.store.rule(group).await? {
+        let switches: Vec<(Group, Switch)> = self
+            .rules()
+            .iter()
+            .map(|(group, switch)| (group.clone(), switch.clone()))
+            .collect();
+        for (group, switch) in switches {
+            let rule = match self.parts.store.rule(&group).await? {
                 Some(rule) => rule,
-                None => match self.parts.rules.get(group) {
-                    Some(first) => match self.parts.store.set_rule(group, first, 0).await? {
-                        Ok(rule) | Err(rule) => rule,
-                    },
-                    None => continue,
+                None => match self.parts.store.set_rule(&group, &switch.first, 0).await? {
+                    Ok(rule) | Err(rule) => rule,
                 },
             };
-            cell.store(Some(Arc::new(rule)));
+            switch.current.store(Some(Arc::new(rule)));
         }
         Ok(())
+    }
+
+    fn rules(&self) -> std::sync::MutexGuard<'_, BTreeMap<Group, Switch>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn paused(&self) -> Vec<String> {
