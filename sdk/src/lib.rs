@@ -90,9 +90,7 @@ pub mod __private {
             exports::holdfast::consumer::batch_handler::Guest as BatchHandlerExport,
         },
         consumer,
-        consumer::{
-            export_consumer, exports::holdfast::consumer::handler::Guest as HandlerExport,
-        },
+        consumer::{export_consumer, exports::holdfast::consumer::handler::Guest as HandlerExport},
     };
     #[cfg(target_arch = "wasm32")]
     pub use crate::guest::{WireFailure, WireMessage, handle, handle_batch};

@@ -171,8 +171,7 @@ impl Delivery {
     /// A rejection that says where parsing stopped: a body that does not parse
     /// now never will.
     pub fn parse_json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            Failure::reject(format!("failed to parse the body as JSON: {error}"))
-        })
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::reject(format!("failed to parse the body as JSON: {error}")))
     }
 }

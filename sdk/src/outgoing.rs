@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Header;
 
-/// A message to publish.
+/// A message to publish. Bytes and text are messages with just a body.
 ///
 /// ```
 /// use holdfast_sdk::Outgoing;
@@ -68,6 +68,24 @@ impl Outgoing {
     pub fn with_lane(mut self, lane: impl Into<String>) -> Self {
         self.lane = Some(lane.into());
         self
+    }
+}
+
+impl From<Vec<u8>> for Outgoing {
+    fn from(body: Vec<u8>) -> Self {
+        Outgoing::new(body)
+    }
+}
+
+impl From<String> for Outgoing {
+    fn from(body: String) -> Self {
+        Outgoing::new(body)
+    }
+}
+
+impl From<&str> for Outgoing {
+    fn from(body: &str) -> Self {
+        Outgoing::new(body)
     }
 }
 

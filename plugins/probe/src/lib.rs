@@ -56,8 +56,10 @@ fn probe(message: Message, ctx: &Context) -> Result<(), Failure> {
     if script.http_get.is_some() {
         return Err(Failure::retry("http_get is not available in this build"));
     }
-    while script.spin {
-        spin_loop();
+    if script.spin {
+        loop {
+            spin_loop();
+        }
     }
     if script.trap {
         std::process::abort();

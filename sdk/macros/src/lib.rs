@@ -17,10 +17,29 @@ use syn::{Error, ItemFn, parse_macro_input, spanned::Spanned};
 /// implements `FromMessage`) and, if it wants one, a `&Context`. It returns
 /// `Result<(), E>` where `E` is `Failure` or converts into it.
 ///
-/// ```ignore
+/// ```
+/// use holdfast_sdk::{Context, Failure, Json, handler};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Order {
+///     id: String,
+/// }
+///
 /// #[handler]
 /// fn handle(order: Json<Order>, ctx: &Context) -> Result<(), Failure> {
 ///     ctx.log().info(format_args!("order {}", order.id));
+///     Ok(())
+/// }
+/// ```
+///
+/// One that does not fit is refused where it is written:
+///
+/// ```compile_fail
+/// use holdfast_sdk::{Failure, handler};
+///
+/// #[handler]
+/// fn handle(order: u8) -> Result<(), Failure> {
 ///     Ok(())
 /// }
 /// ```
@@ -38,7 +57,9 @@ pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// The function takes `Vec<Message>` and, if it wants one, a `&BatchContext`.
 /// It returns one `Result<(), Failure>` for each message, in their order.
 ///
-/// ```ignore
+/// ```
+/// use holdfast_sdk::{Failure, Message, batch_handler};
+///
 /// #[batch_handler]
 /// fn handle(messages: Vec<Message>) -> Vec<Result<(), Failure>> {
 ///     messages.iter().map(|_| Ok(())).collect()
