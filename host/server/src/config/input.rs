@@ -85,6 +85,7 @@ pub(super) fn nothing_in(text: &str) -> Option<Problem> {
 pub(super) fn syntax_problems(source: &Source, errors: &[toml::de::Error]) -> Vec<Problem> {
     let mut seen = Vec::new();
     let mut problems = Vec::new();
+    let mut repeated_table = None;
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         let (line, _) = source.position(span.start);
@@ -92,13 +93,25 @@ pub(super) fn syntax_problems(source: &Source, errors: &[toml::de::Error]) -> Ve
             continue;
         }
         seen.push(line);
+        let is_header = |line: usize| source.line(line).trim_start().starts_with('[');
+        if is_repeated(error.message()) {
+            // A table that is there twice repeats its keys too: once is enough.
+            if repeated_table.is_some_and(|table| !(table + 1..=line).any(is_header)) {
+                continue;
+            }
+            repeated_table = is_header(line).then_some(line);
+        }
         problems.push(syntax_problem(source, error.message(), span));
     }
     problems
 }
 
+fn is_repeated(message: &str) -> bool {
+    message.starts_with("duplicate key")
+}
+
 fn syntax_problem(source: &Source, message: &str, span: Range<usize>) -> Problem {
-    if message.starts_with("duplicate key") {
+    if is_repeated(message) {
         let key = source.shown(&span);
         return Problem::error(span, format!("`{key}` is written twice in the same table"))
             .help("keep one of them");
@@ -135,7 +148,10 @@ pub(super) fn beside_syntax(
     if !header {
         all.extend(others.into_iter().filter(|problem| {
             let missing = problem.message.ends_with(super::reader::IS_MISSING);
-            problem.severity == Severity::Error && !missing && !lines.contains(&line_of(problem))
+            // The parser's stand-ins for values it could not read have no place.
+            let placed = problem.span.as_ref().is_some_and(|span| !span.is_empty());
+            let error = problem.severity == Severity::Error;
+            error && placed && !missing && !lines.contains(&line_of(problem))
         }));
     }
     all

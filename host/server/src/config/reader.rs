@@ -286,20 +286,21 @@ impl<'t, 'i> Table<'t, 'i> {
         let group = self.table(reader, key);
         let mut found = Vec::new();
         for (name, node) in group.entries.into_iter().flat_map(DeTable::iter) {
-            let text = name.get_ref().as_ref();
-            let path = join(&group.path, text);
-            reader.current.clone_from(&path);
-            reader.positions.insert(path.clone(), name.span());
-            if let Err(error) = holdfast_core::name::check(text) {
-                let shown = reader.source.shown(&name.span());
-                let message = format!("`{shown}` is not a name for one of `{key}`: {error}");
-                reader.report(Problem::error(name.span(), message));
+            let at = name.span();
+            let mut text = name.get_ref().to_string();
+            if let Err(error) = holdfast_core::name::check(&text) {
+                // What is no name may be a secret that got into the wrong place.
+                text = reader.source.shown(&at);
+                let message = format!("`{text}` is not a name for one of `{key}`: {error}");
+                reader.report(Problem::error(at.clone(), message));
             }
+            let path = join(&group.path, &text);
+            reader.current.clone_from(&path);
+            reader.positions.insert(path.clone(), at.clone());
             let entries = table_of(reader, node);
             let broken = entries.is_none();
             let pattern = join(&group.pattern, "*");
             reader.known.insert(pattern.clone());
-            let at = name.span();
             let table = Table {
                 entries,
                 broken,
@@ -308,7 +309,7 @@ impl<'t, 'i> Table<'t, 'i> {
                 pattern,
                 asked: Vec::new(),
             };
-            found.push((text.to_owned(), table));
+            found.push((text, table));
         }
         found.sort_by_key(|(_, table)| table.at.start);
         found
