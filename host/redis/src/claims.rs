@@ -1,0 +1,404 @@
+//! The steps of a claim.
+
+use std::time::Duration;
+
+use holdfast_core::claim::steps::Shown;
+use holdfast_core::claim::{
+    BeginAnswer, CommitAnswer, FencedBy, ParkReason, ReleaseAnswer, StepAnswer,
+    UndeliverableAnswer, bounded,
+};
+use holdfast_core::key::{KeyValue, Lane};
+use holdfast_core::name::Side;
+use holdfast_ports::error::PortError;
+use holdfast_ports::message::{Outbox, Snapshot, StateChange, encode_outbox};
+use holdfast_ports::store::{Begin, Commit, Place, Slot};
+
+use crate::call::{Call, digits};
+use crate::error::fenced;
+use crate::reason;
+use crate::reply::Reply;
+use crate::script::Which;
+use crate::store::RedisStore;
+
+/// The scripts' word for a token that is no longer the claim's.
+const LOST: i64 = 4;
+
+impl RedisStore {
+    pub(crate) async fn ask_begin(
+        &self,
+        begin: &Begin,
+    ) -> Result<BeginAnswer<Snapshot, Outbox>, PortError> {
+        let (at, facts) = (&begin.at, &begin.facts);
+        let mut names = Names::new(self, at, facts.epoch);
+        if begin.state {
+            names.state = Some(self.keys.state(at, facts.lane.as_ref()));
+        }
+        if facts.sequence.is_some() {
+            names.sequence = Some(self.keys.sequence(at, facts.lane.as_ref()));
+        }
+        let mut call = names
+            .call(Which::Begin, &[])
+            .arg(&*self.expected())
+            .optional(names.epoch(facts.epoch))
+            .arg(&facts.token.0.to_be_bytes())
+            .arg(facts.side.as_str())
+            .arg(facts.owner_if_new.as_str());
+        match &facts.fingerprint {
+            Some(fingerprint) => call.push(&fingerprint.0),
+            None => call.push(""),
+        }
+        call = call
+            .micros(facts.lock)
+            .millis(at.keep)
+            .micros(facts.assign_timeout);
+        if facts.lane.is_some() || facts.sequence.is_some() || begin.state {
+            call.push(facts.lane.as_ref().map_or("", Lane::as_str));
+            call.push(facts.sequence.map(digits).unwrap_or_default());
+            call.push(if begin.state { "1" } else { "" });
+        }
+        let mut reply = self.ask(call, "begin a claim").await?;
+        if let Some(by) = reply.fenced() {
+            return Ok(BeginAnswer::Fenced(by));
+        }
+        Ok(match reply.code() {
+            1 => BeginAnswer::Granted {
+                attempt: reply.count()?,
+                fence: reply.number()?,
+                first_seen_ms: reply.number()?,
+                error: reply.optional_text()?,
+                state: reply.snapshot()?,
+            },
+            2 => BeginAnswer::Foreign {
+                side: reply.side()?,
+                state: reply.state()?,
+            },
+            3 => BeginAnswer::Assigned {
+                side: reply.side()?,
+            },
+            4 => BeginAnswer::Done,
+            5 => BeginAnswer::Committed {
+                tries: reply.count()?,
+                attempt: reply.count()?,
+                outbox: reply.outbox()?,
+            },
+            6 => BeginAnswer::Parking {
+                reason: park_reason(&mut reply)?,
+                error: reply.optional_text()?,
+                attempt: reply.count()?,
+                first_seen_ms: reply.number()?,
+                outbox: reply.outbox()?,
+            },
+            7 => BeginAnswer::Parked {
+                reason: park_reason(&mut reply)?,
+            },
+            8 => BeginAnswer::Busy {
+                wait: Duration::from_micros(reply.number()?),
+            },
+            9 => BeginAnswer::Conflict,
+            10 => BeginAnswer::Stale {
+                last: reply.number()?,
+            },
+            _ => return Err(reply.unexpected()),
+        })
+    }
+
+    pub(crate) async fn ask_commit(
+        &self,
+        at: &Place,
+        shown: Shown,
+        commit: &Commit,
+    ) -> Result<CommitAnswer, PortError> {
+        let call = self.commit_call(at, shown, commit)?;
+        let mut reply = self.ask(call, "commit a claim").await?;
+        if let Some(by) = reply.fenced() {
+            return Ok(CommitAnswer::Fenced(by));
+        }
+        Ok(match reply.code() {
+            1 => CommitAnswer::Done,
+            2 => CommitAnswer::Committed {
+                minted: reply.minted()?,
+            },
+            3 => CommitAnswer::StateMoved,
+            LOST => CommitAnswer::Lost,
+            _ => return Err(reply.unexpected()),
+        })
+    }
+
+    fn commit_call(&self, at: &Place, shown: Shown, commit: &Commit) -> Result<Call, PortError> {
+        let effects = &commit.effects;
+        let mut names = Names::new(self, at, shown.epoch);
+        let plain = effects.is_empty() && commit.sequence.is_none();
+        if plain {
+            let mut call = names.step(Which::Commit, self, shown).millis(at.keep);
+            call.replicated = true;
+            return Ok(call);
+        }
+        let lanes: Vec<Option<Lane>> = effects
+            .outbox
+            .iter()
+            .map(|message| {
+                let text = message.lane.clone()?;
+                Lane::from_value(KeyValue::Text(text)).ok()
+            })
+            .collect();
+        let mut counters: Vec<&Lane> = Vec::new();
+        for lane in lanes.iter().flatten() {
+            if !counters.contains(&lane) {
+                counters.push(lane);
+            }
+        }
+        if at.slot == Slot::Key && !counters.is_empty() {
+            return Err(PortError::permanent(
+                "mint sequence numbers: a group with slot = \"key\" cannot publish in lanes",
+            ));
+        }
+        names.state = Some(self.keys.state(at, commit.lane.as_ref()));
+        names.sequence = Some(self.keys.sequence(at, commit.lane.as_ref()));
+        let counter_names: Vec<String> = counters
+            .iter()
+            .map(|lane| self.keys.counter(&at.group, lane))
+            .collect();
+        let of_key = at.slot == Slot::Key || commit.lane.is_none();
+        let outbox = match effects.outbox.as_slice() {
+            [] => Vec::new(),
+            messages => encode_outbox(messages),
+        };
+        let mut call = names
+            .call(Which::Commit, &counter_names)
+            .arg(&*self.expected())
+            .optional(names.epoch(shown.epoch))
+            .arg(&shown.token.0.to_be_bytes())
+            .millis(at.keep)
+            .arg(commit.sequence.map(digits).unwrap_or_default())
+            .optional(effects.state_version)
+            .arg(if of_key { "1" } else { "" })
+            .arg(outbox)
+            .arg(effects.state.len());
+        call.replicated = true;
+        for change in &effects.state {
+            match change {
+                StateChange::Set(name, value) => {
+                    call.push("s");
+                    call.push(name);
+                    call.push(value.as_slice());
+                }
+                StateChange::Delete(name) => {
+                    call.push("d");
+                    call.push(name);
+                    call.push("");
+                }
+            }
+        }
+        if !counters.is_empty() {
+            for lane in &lanes {
+                let number = lane
+                    .as_ref()
+                    .and_then(|lane| counters.iter().position(|known| *known == lane));
+                match number {
+                    Some(index) => call.push(index + 1),
+                    None => call.push(""),
+                }
+            }
+        }
+        Ok(call)
+    }
+
+    pub(crate) async fn ask_fail(
+        &self,
+        at: &Place,
+        shown: Shown,
+        error: &str,
+    ) -> Result<StepAnswer, PortError> {
+        let call = Names::new(self, at, shown.epoch)
+            .step(Which::Fail, self, shown)
+            .millis(at.keep)
+            .arg(bounded(error));
+        self.ask_step(call, "record a failure").await
+    }
+
+    pub(crate) async fn ask_park(
+        &self,
+        at: &Place,
+        shown: Shown,
+        reason: ParkReason,
+        error: Option<&str>,
+    ) -> Result<StepAnswer, PortError> {
+        let mut call = Names::new(self, at, shown.epoch)
+            .step(Which::Park, self, shown)
+            .millis(at.keep)
+            .arg(reason::number(reason))
+            .arg(reason.as_str());
+        if let Some(error) = error {
+            call.push(bounded(error));
+        }
+        self.ask_step(call, "park a claim").await
+    }
+
+    pub(crate) async fn ask_abandon(
+        &self,
+        at: &Place,
+        shown: Shown,
+    ) -> Result<StepAnswer, PortError> {
+        let call = Names::new(self, at, shown.epoch)
+            .step(Which::Abandon, self, shown)
+            .millis(at.keep);
+        self.ask_step(call, "abandon a claim").await
+    }
+
+    pub(crate) async fn ask_published(&self, at: &Place) -> Result<StepAnswer, PortError> {
+        let call = self.claim_call(Which::Published, at);
+        self.ask_step(call, "record that an outbox is published")
+            .await
+    }
+
+    pub(crate) async fn ask_buried(&self, at: &Place) -> Result<StepAnswer, PortError> {
+        let call = self.claim_call(Which::Buried, at);
+        self.ask_step(call, "record that a dead letter is safe")
+            .await
+    }
+
+    pub(crate) async fn ask_undeliverable(
+        &self,
+        at: &Place,
+        error: &str,
+        limit: u32,
+    ) -> Result<UndeliverableAnswer, PortError> {
+        let call = self
+            .claim_call(Which::Undeliverable, at)
+            .arg(bounded(error))
+            .arg(limit);
+        let mut reply = self
+            .ask(call, "record that an outbox has no target")
+            .await?;
+        Ok(match reply.code() {
+            -1 => UndeliverableAnswer::Fenced(FencedBy::Store),
+            1 => UndeliverableAnswer::Again {
+                tries: reply.count()?,
+            },
+            2 => UndeliverableAnswer::GivenUp,
+            LOST => UndeliverableAnswer::Lost,
+            _ => return Err(reply.unexpected()),
+        })
+    }
+
+    pub(crate) async fn ask_release(
+        &self,
+        at: &Place,
+        to: Option<&Side>,
+        force: bool,
+    ) -> Result<ReleaseAnswer, PortError> {
+        let call = self
+            .claim_call(Which::Release, at)
+            .arg(to.map_or("", Side::as_str))
+            .arg(if force { "1" } else { "" });
+        self.ask_release_like(call, "release a claim").await
+    }
+
+    pub(crate) async fn ask_replay(&self, at: &Place) -> Result<ReleaseAnswer, PortError> {
+        let call = self.claim_call(Which::Replay, at);
+        self.ask_release_like(call, "re-open a claim").await
+    }
+
+    /// A call about a claim, whoever makes it: store expected, keep.
+    pub(crate) fn claim_call(&self, which: Which, at: &Place) -> Call {
+        Names::new(self, at, None)
+            .call(which, &[])
+            .arg(&*self.expected())
+            .millis(at.keep)
+    }
+
+    async fn ask_step(&self, call: Call, what: &'static str) -> Result<StepAnswer, PortError> {
+        let reply = self.ask(call, what).await?;
+        if let Some(by) = reply.fenced() {
+            return Ok(StepAnswer::Fenced(by));
+        }
+        match reply.code() {
+            1 => Ok(StepAnswer::Ok),
+            LOST => Ok(StepAnswer::Lost),
+            _ => Err(reply.unexpected()),
+        }
+    }
+
+    async fn ask_release_like(
+        &self,
+        call: Call,
+        what: &'static str,
+    ) -> Result<ReleaseAnswer, PortError> {
+        let mut reply = self.ask(call, what).await?;
+        Ok(match reply.code() {
+            -1 => return Err(fenced(what)),
+            1 => ReleaseAnswer::Released,
+            2 => ReleaseAnswer::Locked {
+                wait: Duration::from_micros(reply.number()?),
+            },
+            3 => ReleaseAnswer::Refused(reply.state()?),
+            4 => ReleaseAnswer::NotFound,
+            _ => return Err(reply.unexpected()),
+        })
+    }
+}
+
+fn park_reason(reply: &mut Reply) -> Result<ParkReason, PortError> {
+    let number = reply.number()?;
+    reason::reason(number).ok_or_else(|| {
+        PortError::bad_record(format!("read a claim: no reason has the number {number}"))
+    })
+}
+
+/// The keys of one call. Those not needed are left out at the end, and stand
+/// for the claim in between, so that all are in one slot.
+struct Names<'a> {
+    claim: String,
+    incarnation: &'a str,
+    lease: Option<String>,
+    state: Option<String>,
+    sequence: Option<String>,
+}
+
+impl<'a> Names<'a> {
+    fn new(store: &'a RedisStore, at: &Place, epoch: Option<u64>) -> Self {
+        let lease = epoch.and(at.lease.as_ref());
+        Self {
+            claim: store.keys.claim(at),
+            incarnation: &store.keys.incarnation,
+            lease: lease.map(|consumer| store.keys.lease(&at.group, consumer)),
+            state: None,
+            sequence: None,
+        }
+    }
+
+    /// The epoch to show. Without a lease to compare it with there is no leader
+    /// and no epoch is current; zero never is.
+    fn epoch(&self, shown: Option<u64>) -> Option<u64> {
+        shown.map(|epoch| if self.lease.is_some() { epoch } else { 0 })
+    }
+
+    fn call(&self, which: Which, more: &[String]) -> Call {
+        let all = [&self.lease, &self.state, &self.sequence];
+        let needed = if more.is_empty() {
+            all.iter()
+                .rposition(|name| name.is_some())
+                .map_or(0, |at| at + 1)
+        } else {
+            all.len()
+        };
+        let claim = self.claim.as_str();
+        let mut keys = Vec::with_capacity(2 + needed + more.len());
+        keys.extend([claim, self.incarnation]);
+        keys.extend(
+            all[..needed]
+                .iter()
+                .map(|name| name.as_deref().unwrap_or(claim)),
+        );
+        keys.extend(more.iter().map(String::as_str));
+        Call::new(which, &keys)
+    }
+
+    /// A step of an attempt: store expected, epoch, token.
+    fn step(&self, which: Which, store: &RedisStore, shown: Shown) -> Call {
+        self.call(which, &[])
+            .arg(&*store.expected())
+            .optional(self.epoch(shown.epoch))
+            .arg(&shown.token.0.to_be_bytes())
+    }
+}

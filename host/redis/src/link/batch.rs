@@ -1,0 +1,183 @@
+//! One pipeline: sent, answered, and those repeated whose script the server
+//! had forgotten.
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, ServerErrorKind, Value};
+
+use super::{Job, Settings};
+use holdfast_ports::error::Kind;
+
+use crate::error::LinkError;
+use crate::script::Which;
+
+/// What an exchange says about the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// It does its work.
+    Good,
+    /// It answers, but cannot work now: it is loading, full or busy.
+    Poor,
+    /// It is a replica now; the primary may be behind the same name.
+    Demoted,
+}
+
+impl Health {
+    pub(super) fn of(answer: Result<&Value, &LinkError>) -> Self {
+        match answer {
+            Err(LinkError::Server(error)) if error.code() == "READONLY" => Self::Demoted,
+            Err(error) if error.kind() == Kind::Transient => Self::Poor,
+            _ => Self::Good,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Demoted, _) | (_, Self::Demoted) => Self::Demoted,
+            (Self::Poor, _) | (_, Self::Poor) => Self::Poor,
+            (Self::Good, Self::Good) => Self::Good,
+        }
+    }
+}
+
+/// Sends the commands of all jobs at once and answers them. An error means that
+/// the connection gave no answers; the jobs have been told.
+pub(super) async fn exchange(
+    mut connection: MultiplexedConnection,
+    mut jobs: Vec<Job>,
+    settings: &Settings,
+) -> Result<Health, LinkError> {
+    // Whoever gave up waiting asks again with the same token if it matters.
+    jobs.retain(|job| !job.reply.is_closed());
+    if jobs.is_empty() {
+        return Ok(Health::Good);
+    }
+    let mut pipeline = Pipeline::with_capacity(jobs.len() + 1);
+    for job in &mut jobs {
+        pipeline.add_command(std::mem::take(&mut job.command));
+    }
+    let answers = match send(&mut connection, &mut pipeline, &jobs, settings).await {
+        Ok(answers) => answers,
+        Err(error) => return Err(tell(jobs, error)),
+    };
+
+    let mut forgotten = Vec::new();
+    let mut health = Health::Good;
+    let mut commands = pipeline.cmd_iter();
+    for (job, answer) in jobs.into_iter().zip(answers) {
+        let command = commands.next();
+        match (&answer, command) {
+            (Err(LinkError::Server(error)), Some(command))
+                if error.kind() == Some(ServerErrorKind::NoScript) && job.script.is_some() =>
+            {
+                let command = command.clone();
+                forgotten.push(Job { command, ..job });
+            }
+            _ => {
+                health = health.and(Health::of(answer.as_ref()));
+                drop(job.reply.send(answer));
+            }
+        }
+    }
+    if forgotten.is_empty() {
+        return Ok(health);
+    }
+    Ok(health.and(repeat(connection, forgotten, settings).await?))
+}
+
+/// Loads the scripts and repeats the commands that failed for want of them; the
+/// others of the pipeline have run.
+async fn repeat(
+    mut connection: MultiplexedConnection,
+    mut jobs: Vec<Job>,
+    settings: &Settings,
+) -> Result<Health, LinkError> {
+    let mut missing: Vec<Which> = Vec::new();
+    for which in jobs.iter().filter_map(|job| job.script) {
+        if !missing.contains(&which) {
+            missing.push(which);
+        }
+    }
+    let mut pipeline = Pipeline::with_capacity(missing.len() + jobs.len() + 1);
+    for which in &missing {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(&which.text().code);
+    }
+    for job in &mut jobs {
+        pipeline.add_command(std::mem::take(&mut job.command));
+    }
+    match send(&mut connection, &mut pipeline, &jobs, settings).await {
+        Ok(answers) => {
+            let mut health = Health::Good;
+            for (job, answer) in jobs.into_iter().zip(answers) {
+                health = health.and(Health::of(answer.as_ref()));
+                drop(job.reply.send(answer));
+            }
+            Ok(health)
+        }
+        Err(error) => Err(tell(jobs, error)),
+    }
+}
+
+/// Sends a pipeline whose last commands are those of the jobs, and gives their
+/// answers. Where commits have to be on replicas, one `WAIT` at the end covers
+/// them all.
+async fn send(
+    connection: &mut MultiplexedConnection,
+    pipeline: &mut Pipeline,
+    jobs: &[Job],
+    settings: &Settings,
+) -> Result<Vec<Result<Value, LinkError>>, LinkError> {
+    let before = pipeline.len() - jobs.len();
+    let wait = settings.wait_replicas > 0 && jobs.iter().any(|job| job.replicated);
+    if wait {
+        pipeline.add_command(wait_command(settings));
+    }
+    let count = pipeline.len();
+    let mut values = connection
+        .send_packed_commands(pipeline, 0, count)
+        .await
+        .map_err(|error| {
+            if error.is_timeout() {
+                LinkError::TimedOut(settings.response_timeout)
+            } else {
+                LinkError::Away(error)
+            }
+        })?;
+    if values.len() != count {
+        let short = (redis::ErrorKind::Io, "too few answers to a pipeline");
+        return Err(LinkError::Away(short.into()));
+    }
+    let acknowledged = match wait.then(|| values.pop()).flatten() {
+        Some(Value::Int(count)) => count,
+        _ => 0,
+    };
+    let enough = !wait || acknowledged >= i64::from(settings.wait_replicas);
+    let answers = values.into_iter().skip(before).zip(jobs);
+    Ok(answers
+        .map(|(value, job)| match value {
+            Value::ServerError(error) => Err(LinkError::Server(error)),
+            _ if job.replicated && !enough => Err(LinkError::Replicas {
+                acknowledged,
+                wanted: settings.wait_replicas,
+            }),
+            value => Ok(value),
+        })
+        .collect())
+}
+
+/// Waits for at most half the time that an answer may take.
+fn wait_command(settings: &Settings) -> Cmd {
+    let limit = (settings.response_timeout / 2).as_millis();
+    let mut command = redis::cmd("WAIT");
+    command
+        .arg(settings.wait_replicas)
+        .arg(u64::try_from(limit).unwrap_or(u64::MAX).max(1));
+    command
+}
+
+/// Tells all who wait why there is no answer.
+pub(super) fn tell(jobs: impl IntoIterator<Item = Job>, error: LinkError) -> LinkError {
+    for job in jobs {
+        drop(job.reply.send(Err(error.clone())));
+    }
+    error
+}

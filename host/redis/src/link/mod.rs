@@ -1,0 +1,141 @@
+//! One connection for everybody, with the commands of many callers in one
+//! write.
+//!
+//! Callers put commands into a queue. A task takes what waits there, up to
+//! [`BATCH`] commands, and sends it as one pipeline; while the answers are on
+//! their way the next batch fills. With nothing on its way a command is sent at
+//! once, so an idle host never waits for a batch.
+//!
+//! ```text
+//!           connected                  lost, or silent for too long
+//! Connecting ───────► Serving ──────────────────────────────────► Connecting
+//!      │ refused: those who wait are told, then a pause
+//! ```
+
+mod batch;
+mod serve;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::{Client, Cmd, Value};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::error::LinkError;
+use crate::script::Which;
+
+/// Most commands in one pipeline.
+pub(crate) const BATCH: usize = 128;
+
+/// Pipelines on their way at once.
+const IN_FLIGHT: usize = 2;
+
+/// A command and who waits for its answer.
+#[derive(Debug)]
+struct Job {
+    command: Cmd,
+    script: Option<Which>,
+    /// The answer counts only when replicas have the write.
+    replicated: bool,
+    reply: oneshot::Sender<Result<Value, LinkError>>,
+}
+
+/// What the task needs to know.
+#[derive(Debug)]
+struct Settings {
+    client: Client,
+    /// The address without credentials, for the log.
+    shown: String,
+    response_timeout: Duration,
+    wait_replicas: u32,
+}
+
+/// What the task tells about the server.
+#[derive(Debug, Default)]
+struct Status {
+    up: AtomicBool,
+    ping_micros: AtomicU64,
+}
+
+impl Status {
+    fn set_up(&self, up: bool, shown: &str) {
+        // One line for each change, however many calls fail meanwhile.
+        if self.up.swap(up, Ordering::Relaxed) != up {
+            if up {
+                tracing::info!(store = shown, "Redis is reachable");
+            } else {
+                tracing::warn!(store = shown, "Redis does not answer");
+            }
+        }
+    }
+}
+
+/// The connection. It ends when this value is dropped.
+#[derive(Debug)]
+pub(crate) struct Link {
+    queue: mpsc::UnboundedSender<Job>,
+    status: Arc<Status>,
+    task: JoinHandle<()>,
+}
+
+impl Link {
+    /// Starts connecting and goes on trying until it is dropped.
+    pub(crate) fn start(
+        client: Client,
+        shown: String,
+        response_timeout: Duration,
+        wait_replicas: u32,
+    ) -> Self {
+        let (queue, jobs) = mpsc::unbounded_channel();
+        let status = Arc::new(Status::default());
+        let settings = Settings {
+            client,
+            shown,
+            response_timeout,
+            wait_replicas,
+        };
+        let task = tokio::spawn(serve::run(jobs, Arc::new(settings), Arc::clone(&status)));
+        Self {
+            queue,
+            status,
+            task,
+        }
+    }
+
+    /// Sends one command and waits for its answer. An error as an answer is an
+    /// error here.
+    pub(crate) async fn send(
+        &self,
+        command: Cmd,
+        script: Option<Which>,
+        replicated: bool,
+    ) -> Result<Value, LinkError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job {
+            command,
+            script,
+            replicated,
+            reply,
+        };
+        self.queue.send(job).map_err(|_| LinkError::Closed)?;
+        answer.await.map_err(|_| LinkError::Lost)?
+    }
+
+    /// Did the last exchange succeed?
+    pub(crate) fn is_up(&self) -> bool {
+        self.status.up.load(Ordering::Relaxed)
+    }
+
+    /// How long the last ping took; zero before the first.
+    pub(crate) fn ping_time(&self) -> Duration {
+        Duration::from_micros(self.status.ping_micros.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,11 @@
+-- The dead letter is safe. Answers 1 recorded, 4 lost.
+--!include claim.lua
+if r.state == 'P' then
+  return 1
+elseif r.state ~= 'K' then
+  return 4
+end
+r.state = 'P'
+note(r, now, 'buried', r.side, '')
+keep(key, r, keep_ms)
+return 1
