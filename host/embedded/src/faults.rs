@@ -1,0 +1,183 @@
+//! A store that misbehaves as a test tells it to.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use holdfast_core::claim::steps::Shown;
+use holdfast_core::claim::{
+    BeginAnswer, CommitAnswer, ParkReason, ReleaseAnswer, StateName, StepAnswer,
+    UndeliverableAnswer,
+};
+use holdfast_core::cutover::Rule;
+use holdfast_core::name::{Group, Side};
+use holdfast_ports::error::PortError;
+use holdfast_ports::message::{Outbox, Snapshot};
+use holdfast_ports::store::{
+    Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName, LeaseView,
+    Open, Place, Store,
+};
+
+/// What will go wrong. Shared with the store that it belongs to.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Mutex<Script>>);
+
+#[derive(Debug, Default)]
+struct Script {
+    down: bool,
+    failing: u32,
+    losing: u32,
+    delay: Duration,
+    calls: Vec<&'static str>,
+}
+
+impl Faults {
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next calls fail as transient and have no effect.
+    pub fn fail_next(&self, calls: u32) {
+        self.script().failing = calls;
+    }
+
+    /// The next calls take effect, but fail as transient.
+    pub fn lose_replies(&self, calls: u32) {
+        self.script().losing = calls;
+    }
+
+    /// Every call takes this much longer from now on.
+    pub fn delay(&self, by: Duration) {
+        self.script().delay = by;
+    }
+
+    /// Every call fails as transient, without effect, until this is undone.
+    pub fn down(&self, down: bool) {
+        self.script().down = down;
+    }
+
+    /// The names of the calls so far, failed ones included.
+    #[must_use]
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.script().calls.clone()
+    }
+
+    /// What happens to the call that is being made.
+    async fn before(&self, call: &'static str) -> Result<(), PortError> {
+        let (refused, delay) = {
+            let mut script = self.script();
+            script.calls.push(call);
+            let refused = script.down || script.failing > 0;
+            script.failing = script.failing.saturating_sub(1);
+            (refused, script.delay)
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if refused {
+            return Err(PortError::transient(format!(
+                "{call}: a fault was asked for"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What happens to its answer.
+    fn after<T>(&self, call: &'static str, answer: Result<T, PortError>) -> Result<T, PortError> {
+        let mut script = self.script();
+        if script.losing == 0 {
+            return answer;
+        }
+        script.losing -= 1;
+        Err(PortError::transient(format!(
+            "{call}: its answer was lost on purpose"
+        )))
+    }
+}
+
+/// A store with [`Faults`].
+///
+/// ```
+/// use holdfast_embedded::{EmbeddedStore, FaultyStore};
+/// use holdfast_ports::store::Store;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), holdfast_ports::error::PortError> {
+/// let store = FaultyStore::new(EmbeddedStore::open(None)?);
+/// store.faults().lose_replies(1);
+/// assert!(store.set_flag("paused", Some("yes")).await.is_err());
+/// assert_eq!(store.flags("paused").await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct FaultyStore<S> {
+    inner: S,
+    faults: Faults,
+}
+
+impl<S: Store> FaultyStore<S> {
+    /// Wraps a store; nothing goes wrong yet.
+    #[must_use]
+    pub fn new(inner: S) -> Self {
+        Self {
+            inner,
+            faults: Faults::default(),
+        }
+    }
+
+    /// The handle that makes things go wrong.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+}
+
+macro_rules! faulty {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl<S: Store> Store for FaultyStore<S> {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, PortError> {
+                self.faults.before(stringify!($name)).await?;
+                let answer = self.inner.$name($($arg),*).await;
+                self.faults.after(stringify!($name), answer)
+            })*
+
+            async fn changed(&self) {
+                self.inner.changed().await;
+            }
+
+            fn is_up(&self) -> bool {
+                !self.faults.script().down && self.inner.is_up()
+            }
+        }
+    };
+}
+
+faulty! {
+    begin(begin: Begin) -> BeginAnswer<Snapshot, Outbox>;
+    commit(at: &Place, shown: Shown, commit: &Commit) -> CommitAnswer;
+    fail(at: &Place, shown: Shown, error: &str) -> StepAnswer;
+    park(at: &Place, shown: Shown, reason: ParkReason, error: Option<&str>) -> StepAnswer;
+    abandon(at: &Place, shown: Shown) -> StepAnswer;
+    published(at: &Place) -> StepAnswer;
+    buried(at: &Place) -> StepAnswer;
+    undeliverable(at: &Place, error: &str, limit: u32) -> UndeliverableAnswer;
+    release(at: &Place, to: Option<&Side>, force: bool) -> ReleaseAnswer;
+    replay(at: &Place) -> ReleaseAnswer;
+    show(at: &Place) -> Option<ClaimView>;
+    list(group: &Group, state: Option<StateName>, limit: usize) -> Vec<ClaimView>;
+    agree(group: &Group, rules: &GroupRules) -> Agreement;
+    acquire(of: &LeaseName, owner: u64, ttl: Duration) -> LeaseAnswer;
+    renew(of: &LeaseName, owner: u64, ttl: Duration) -> LeaseAnswer;
+    give_back(of: &LeaseName, owner: u64) -> LeaseAnswer;
+    leader(of: &LeaseName) -> Option<LeaseView>;
+    rule(group: &Group) -> Option<Rule>;
+    set_rule(group: &Group, rule: &Rule, expected: u64) -> Result<Rule, Rule>;
+    open(mode: Open) -> Option<Identity>;
+    pulse() -> Option<u64>;
+    set_flag(name: &str, value: Option<&str>) -> ();
+    flags(prefix: &str) -> Vec<(String, String)>;
+    add_totals(name: &str, counts: &[(String, u64)]) -> ();
+    totals(name: &str) -> Vec<(String, u64)>;
+}

@@ -1,0 +1,62 @@
+//! The embedded store keeps the rules of every store, in memory and on disk,
+//! and a file outlives the value.
+
+use std::sync::Arc;
+
+use holdfast_embedded::EmbeddedStore;
+use holdfast_ports::conformance;
+use holdfast_ports::store::{Open, Store};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_in_memory_keeps_every_rule() {
+    let store = Arc::new(EmbeddedStore::open(None).unwrap());
+    conformance::store::run(async || store.clone() as Arc<dyn Store>).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_on_disk_keeps_every_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/on/demand/claims.redb");
+    let store = Arc::new(EmbeddedStore::open(Some(path)).unwrap());
+    conformance::store::run(async || store.clone() as Arc<dyn Store>).await;
+}
+
+#[tokio::test]
+async fn a_store_on_disk_is_the_same_store_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("claims.redb");
+    let store = EmbeddedStore::open(Some(path.clone())).unwrap();
+    let first = store.open(Open::Create).await.unwrap().unwrap();
+    store.pulse().await.unwrap();
+    drop(store);
+    let store = EmbeddedStore::open(Some(path)).unwrap();
+    let second = store.open(Open::Look).await.unwrap().unwrap();
+    assert_eq!((second.id, second.pulse), (first.id, 1));
+}
+
+#[tokio::test]
+async fn a_file_that_is_open_already_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("claims.redb");
+    let first = EmbeddedStore::open(Some(path.clone())).unwrap();
+    let error = EmbeddedStore::open(Some(path.clone())).unwrap_err();
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    assert!(error.to_string().contains("only one process"), "{error}");
+    drop(first);
+    EmbeddedStore::open(Some(path)).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_store_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("claims.redb");
+    std::fs::write(&path, "not a database, but quite long, to be sure").unwrap();
+    let error = EmbeddedStore::open(Some(path.clone())).unwrap_err();
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+}
