@@ -1,1 +1,250 @@
-//! holdfast-rabbitmq
+//! RabbitMQ as Holdfast's broker.
+//!
+//! - Three connections: one consumes, one publishes, one makes waiting copies.
+//!   The broker blocks a connection that publishes when it runs out of memory
+//!   or disk; a blocked one must not hold up the others.
+//! - Each subscription has a channel and a generation of its own; a ticket of
+//!   an older one is worthless and is given back.
+//! - Acknowledgements are manual, coalesced, and never waited for.
+//! - Publishes are persistent, mandatory, confirmed and bounded in time.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use holdfast_ports::broker::{Broker, Subscribe};
+//! use holdfast_rabbitmq::{Options, RabbitMq};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = Options::new("amqp://guest:guest@127.0.0.1:5672/%2f", "orders");
+//! let broker: Arc<dyn Broker> = Arc::new(RabbitMq::connect(options)?);
+//! let mut orders = broker
+//!     .subscribe(&Subscribe {
+//!         queue: "orders".to_owned(),
+//!         consumer: "orders".to_owned(),
+//!         prefetch: 256,
+//!         exclusive: false,
+//!     })
+//!     .await?;
+//! let delivery = orders.next().await?;
+//! println!("{:?}", delivery.message);
+//! # Ok(())
+//! # }
+//! ```
+
+mod acks;
+mod answers;
+mod coalesce;
+mod consume;
+mod convert;
+mod drain;
+mod error;
+mod incarnation;
+mod link;
+mod options;
+mod publish;
+mod topology;
+mod version;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use holdfast_core::settle::Confirmed;
+use holdfast_ports::broker::{
+    Broker, Finding, Incarnation, PublishError, Settler as _, Subscribe, Subscription, Topology,
+    delay_queue,
+};
+use holdfast_ports::error::PortError;
+use holdfast_ports::message::{Incoming, Outgoing};
+use lapin::ExchangeKind;
+use lapin::options::ExchangeDeclareOptions;
+use lapin::types::FieldTable;
+use tokio::sync::OnceCell;
+
+use crate::acks::Acks;
+use crate::convert::Parcel;
+use crate::link::Link;
+pub use crate::options::Options;
+use crate::publish::Publisher;
+use crate::version::Version;
+
+/// A RabbitMQ broker.
+pub struct RabbitMq {
+    options: Arc<Options>,
+    consuming: Arc<Link>,
+    publishing: Arc<Link>,
+    delaying: Arc<Link>,
+    /// Queues always have their exchange; named exchanges may be missing, and
+    /// a publish to a missing one ends its channel.
+    to_queues: Publisher,
+    to_exchanges: Publisher,
+    to_delays: Publisher,
+    exchanges: Mutex<HashSet<String>>,
+    version: OnceCell<Version>,
+    generations: AtomicU64,
+    subscriptions: Mutex<Vec<Weak<Acks>>>,
+    /// One at a time of this process; the broker sees to the others.
+    incarnation: tokio::sync::Mutex<()>,
+}
+
+impl RabbitMq {
+    /// A client that connects in the background, and again whenever it has to.
+    /// It does not fail while the broker is away. To be called where a tokio
+    /// runtime runs; everything then runs there.
+    ///
+    /// # Errors
+    /// Permanent when the address is none.
+    pub fn connect(options: Options) -> Result<Self, PortError> {
+        options.uri()?;
+        let options = Arc::new(options);
+        let link = |purpose| Arc::new(Link::new(options.clone(), purpose));
+        let (consuming, publishing) = (link("consume"), link("publish"));
+        let delaying = link("delay");
+        let publisher = |link: &Arc<Link>| Publisher::new(link.clone(), options.publish_deadline);
+        consuming.start();
+        Ok(Self {
+            to_queues: publisher(&publishing),
+            to_exchanges: publisher(&publishing),
+            to_delays: publisher(&delaying),
+            options,
+            consuming,
+            publishing,
+            delaying,
+            exchanges: Mutex::default(),
+            version: OnceCell::new(),
+            generations: AtomicU64::new(1),
+            subscriptions: Mutex::default(),
+            incarnation: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The broker's version, asked once it can be reached.
+    async fn version(&self) -> Option<Version> {
+        let ask = async || version::ask(&self.options).await.ok_or(());
+        self.version.get_or_try_init(ask).await.ok().copied()
+    }
+
+    fn links(&self) -> [&Arc<Link>; 3] {
+        [&self.consuming, &self.publishing, &self.delaying]
+    }
+
+    fn exchanges(&self) -> MutexGuard<'_, HashSet<String>> {
+        let exchanges = self.exchanges.lock();
+        exchanges.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, acks: &Arc<Acks>) {
+        let subscriptions = self.subscriptions.lock();
+        let mut subscriptions = subscriptions.unwrap_or_else(PoisonError::into_inner);
+        subscriptions.retain(|known| known.strong_count() > 0);
+        subscriptions.push(Arc::downgrade(acks));
+    }
+
+    fn forget_subscriptions(&self) -> Vec<Arc<Acks>> {
+        let subscriptions = self.subscriptions.lock();
+        let mut subscriptions = subscriptions.unwrap_or_else(PoisonError::into_inner);
+        subscriptions
+            .drain(..)
+            .filter_map(|acks| acks.upgrade())
+            .collect()
+    }
+
+    /// Looks for an exchange before the first publish to it.
+    async fn must_exist(&self, parcel: &Parcel) -> Result<(), PublishError> {
+        let name = parcel.exchange.as_str();
+        if self.exchanges().contains(name) {
+            return Ok(());
+        }
+        let look = async {
+            let channel = self.publishing.channel().await?;
+            let passive = ExchangeDeclareOptions {
+                passive: true,
+                ..ExchangeDeclareOptions::default()
+            };
+            let none = FieldTable::default();
+            let declare =
+                channel.exchange_declare(name.into(), ExchangeKind::Direct, passive, none);
+            let what = format!("find exchange {name:?}");
+            self.publishing.within(what, declare).await
+        };
+        match look.await {
+            Ok(()) => {
+                self.exchanges().insert(name.to_owned());
+                Ok(())
+            }
+            Err(error) if error.is_transient() => Err(PublishError::Away(error)),
+            Err(error) => Err(PublishError::Returned(error.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitMq {
+    async fn prepare(&self, topology: &Topology) -> Result<Vec<Finding>, PortError> {
+        self.consuming.connection().await?;
+        topology::prepare(&self.consuming, self.version().await, topology).await
+    }
+
+    async fn subscribe(&self, request: &Subscribe) -> Result<Box<dyn Subscription>, PortError> {
+        let generation = self.generations.fetch_add(1, Ordering::Relaxed);
+        let options = self.options.clone();
+        let consuming = consume::subscribe(&self.consuming, options, request, generation).await?;
+        self.remember(consuming.acks());
+        Ok(Box::new(consuming))
+    }
+
+    async fn publish(&self, message: Outgoing) -> Result<Confirmed, PublishError> {
+        let parcel = Parcel::new(message).map_err(PublishError::Invalid)?;
+        if parcel.exchange.as_str().is_empty() {
+            return self.to_queues.publish(parcel).await;
+        }
+        self.must_exist(&parcel).await?;
+        let exchange = parcel.exchange.clone();
+        let answer = self.to_exchanges.publish(parcel).await;
+        if matches!(answer, Err(PublishError::Returned(_))) {
+            self.exchanges().remove(exchange.as_str());
+        }
+        answer
+    }
+
+    async fn delay(
+        &self,
+        queue: &str,
+        message: &Incoming,
+        step: Duration,
+        left: Duration,
+    ) -> Result<Confirmed, PublishError> {
+        let copy = convert::waiting_copy(message, delay_queue(queue, step), left.as_millis());
+        let parcel = Parcel::new(copy).map_err(PublishError::Invalid)?;
+        self.to_delays.publish(parcel).await
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<u64>, PortError> {
+        topology::depth(&self.consuming, queue).await
+    }
+
+    async fn incarnation(
+        &self,
+        service: &str,
+        put: Option<&Incarnation>,
+    ) -> Result<Option<Incarnation>, PortError> {
+        let _turn = self.incarnation.lock().await;
+        self.publishing.connection().await?;
+        incarnation::keep(&self.publishing, self.version().await, service, put).await
+    }
+
+    fn is_up(&self) -> bool {
+        self.consuming.is_up() && self.links().iter().all(|link| link.is_fine())
+    }
+
+    async fn close(&self) {
+        let subscriptions = self.forget_subscriptions();
+        join_all(subscriptions.iter().map(|acks| acks.flush())).await;
+        for publisher in [&self.to_queues, &self.to_exchanges, &self.to_delays] {
+            publisher.stop();
+        }
+        join_all(self.links().map(|link| link.close())).await;
+    }
+}

@@ -26,7 +26,7 @@ use self::bed::Bed;
 use crate::broker::Broker;
 
 /// A named rule and the steps that show it.
-pub(super) type Case = (
+type Case = (
     &'static str,
     fn(Bed) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 );
@@ -34,7 +34,7 @@ pub(super) type Case = (
 /// Lists async functions that take a [`Bed`] as cases under their own names.
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
-        pub(super) const CASES: &[$crate::conformance::broker::Case] = &[
+        pub(super) const CASES: &[super::Case] = &[
             $((stringify!($name), |bed| Box::pin($name(bed)))),*
         ];
     };

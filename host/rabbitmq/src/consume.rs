@@ -1,0 +1,154 @@
+//! One consumer on one channel.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, StreamExt as _};
+use holdfast_ports::broker::{Delivery, Ended, Settler, Subscribe, Subscription};
+use holdfast_ports::error::PortError;
+use lapin::options::{
+    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+
+use crate::acks::Acks;
+use crate::link::Link;
+use crate::options::Options;
+use crate::{convert, error};
+
+/// A running consumer.
+pub(crate) struct Consuming {
+    queue: String,
+    consumer: Consumer,
+    acks: Arc<Acks>,
+    options: Arc<Options>,
+    ended: Option<Ended>,
+}
+
+/// Starts consuming on a channel of its own. The prefetch is set first: without
+/// it the client's buffer has no bound.
+pub(crate) async fn subscribe(
+    link: &Link,
+    options: Arc<Options>,
+    request: &Subscribe,
+    generation: u64,
+) -> Result<Consuming, PortError> {
+    let queue = &request.queue;
+    let refused = |reason: String| {
+        let what = format!("consume from queue {queue:?}");
+        PortError::permanent(what).because(reason)
+    };
+    let name = convert::short("queue name", queue.clone()).map_err(refused)?;
+    let tag = format!("{}-{generation}", request.consumer);
+    let tag = convert::short("consumer name", tag).map_err(refused)?;
+    let prefetch = request.prefetch.max(1);
+
+    let channel = link.channel().await?;
+    let alone = if request.exclusive {
+        Some(alone(link, &channel, queue).await?)
+    } else {
+        None
+    };
+    let qos = channel.basic_qos(prefetch, BasicQosOptions { global: false });
+    link.within(format!("set the prefetch to {prefetch}"), qos)
+        .await?;
+    let manual = BasicConsumeOptions {
+        exclusive: request.exclusive,
+        ..BasicConsumeOptions::default()
+    };
+    let consume = channel.basic_consume(name, tag, manual, FieldTable::default());
+    let consumer = link
+        .within(format!("consume from queue {queue:?}"), consume)
+        .await?;
+    let deadline = options.call_deadline;
+    Ok(Consuming {
+        queue: queue.clone(),
+        consumer,
+        acks: Acks::new(generation, channel, prefetch, deadline, alone),
+        options,
+        ended: None,
+    })
+}
+
+/// Keeps other hosts away from a queue for as long as the channel lives.
+///
+/// A quorum queue lets a second consumer in although the first asked to be
+/// exclusive (seen with RabbitMQ 3.10), so this host also holds a queue of its
+/// own beside it, which no other connection can declare and no second consumer
+/// can read. It is gone with the channel.
+async fn alone(link: &Link, channel: &Channel, queue: &str) -> Result<Consumer, PortError> {
+    let what = format!("be the only consumer of queue {queue:?}");
+    let name = convert::short("queue name", format!("{queue}.exclusive"))
+        .map_err(|reason| PortError::permanent(what.clone()).because(reason))?;
+    let own = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declare = channel.queue_declare(name.clone(), own, FieldTable::default());
+    link.within(what.clone(), declare).await?;
+    let only = BasicConsumeOptions {
+        exclusive: true,
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let consume = channel.basic_consume(name, "exclusive".into(), only, FieldTable::default());
+    link.within(what, consume).await
+}
+
+impl Consuming {
+    pub(crate) fn acks(&self) -> &Arc<Acks> {
+        &self.acks
+    }
+
+    fn end(&mut self, error: Option<&lapin::Error>) -> Ended {
+        let ended = match error {
+            Some(error) => Ended::Closed(error::text(error)),
+            None if self.acks.channel().status().connected() => Ended::Cancelled,
+            None => Ended::Closed("the channel is gone".to_owned()),
+        };
+        self.ended = Some(ended.clone());
+        ended
+    }
+}
+
+#[async_trait]
+impl Subscription for Consuming {
+    async fn next(&mut self) -> Result<Delivery, Ended> {
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
+        match self.consumer.next().await {
+            Some(Ok(delivery)) => {
+                let ticket = self.acks.delivered(delivery.delivery_tag);
+                let message = Arc::new(convert::incoming(delivery, &self.queue));
+                Ok(Delivery { message, ticket })
+            }
+            Some(Err(error)) => Err(self.end(Some(&error))),
+            None => Err(self.end(None)),
+        }
+    }
+
+    fn settler(&self) -> Arc<dyn Settler> {
+        self.acks.clone()
+    }
+
+    async fn cancel(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(Ended::Closed("the host stopped consuming".to_owned()));
+        let channel = self.acks.channel();
+        let cancel = channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+        let cancelled = tokio::time::timeout(self.options.call_deadline, cancel).await;
+        tracing::debug!(queue = self.queue, ?cancelled, "stopped consuming");
+        // The broker sends nothing after its answer: what is left is here.
+        let mut buffered = VecDeque::new();
+        while let Some(Some(Ok(delivery))) = self.consumer.next().now_or_never() {
+            buffered.push_back(delivery.delivery_tag);
+        }
+        self.acks.hand_back(buffered.into_iter());
+    }
+}
