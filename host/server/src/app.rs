@@ -22,6 +22,8 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// Cancelled when the host begins to drain.
     pub draining: CancellationToken,
+    /// Cancelled when the host has ended: the admin interface closes.
+    pub stopped: CancellationToken,
     /// Why the last change of the configuration was refused, if it was.
     pub refused: Refused,
 }

@@ -53,9 +53,9 @@ pub async fn run(path: &Path) -> Result<ExitCode, Failure> {
     let loaded = load(path)?;
     let mut signals = Signals::new()?;
     let app = build(loaded).await?;
-    let stop = CancellationToken::new();
+    let stop = app.stopped.clone();
     let listener = listen(&app).await?;
-    let served = tokio::spawn(admin::serve(listener, Arc::clone(&app), stop.clone()));
+    let served = tokio::spawn(admin::serve(listener, Arc::clone(&app)));
     let seen = reload::seen(path, &app.config.load());
     let watched = tokio::spawn(reload::watch(Arc::clone(&app), path.to_owned(), seen, stop.clone()));
     signals.wait(&app, path).await;
@@ -102,6 +102,7 @@ async fn build(loaded: Loaded) -> Result<Arc<App>, Failure> {
         config: ArcSwap::from_pointee(loaded),
         metrics,
         draining: CancellationToken::new(),
+        stopped: CancellationToken::new(),
         refused: Refused::default(),
     }))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use holdfast_core::claim::OnForeign;
-use holdfast_core::cutover::{Percent, Rule};
+use holdfast_core::cutover::Rule;
 use holdfast_core::lease::Terms;
 use holdfast_core::name::{Consumer, Group, NameError, Side};
 use holdfast_core::retry::Backoff;
@@ -58,7 +58,7 @@ async fn one_broker(
         valid::Broker::RabbitMq { url, .. } => {
             let mut options = holdfast_rabbitmq::Options::new(url.expose(), &config.service);
             options.heartbeat = heartbeat(config, name);
-            Ok(Arc::new(holdfast_rabbitmq::RabbitMq::connect(options).await?))
+            Ok(Arc::new(holdfast_rabbitmq::RabbitMq::connect(options)?))
         }
         valid::Broker::Embedded { path } => {
             Ok(Arc::new(holdfast_embedded::EmbeddedBroker::open(path.clone())?))
@@ -202,7 +202,7 @@ pub fn rules(config: &Valid) -> Result<BTreeMap<Group, Rule>, NameError> {
                 from: Side::new(&cutover.from)?,
                 to: Side::new(&cutover.to)?,
                 enabled: cutover.enabled,
-                percent: Percent::from_hundredths(cutover.percent.basis_points()).unwrap_or_default(),
+                percent: cutover.percent,
                 allow: cutover.allow.iter().cloned().collect(),
                 assign_timeout: cutover.assign_timeout,
                 revision: 1,

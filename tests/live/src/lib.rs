@@ -1,1 +1,13 @@
-//! holdfast-live
+//! Whole hosts, as users run them, against private RabbitMQ and Redis servers.
+//!
+//! The host is the `holdfast` binary: the one that `HOLDFAST_BIN` names, else
+//! one built now. The client side is plain lapin and HTTP, and shares nothing
+//! with the host.
+
+mod client;
+mod host;
+mod stand;
+
+pub use client::{Client, Got};
+pub use host::{Host, Setup, prebuilt};
+pub use stand::{Stand, probe_tables, wait_settled};

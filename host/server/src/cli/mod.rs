@@ -1,3 +1,6 @@
 //! The command line.
 
 pub mod args;
+
+#[cfg(test)]
+mod tests;

@@ -56,10 +56,10 @@ use toml::de::DeTable;
 
 pub use diff::{Change, Effect};
 pub use files::check_files;
-pub use report::{ConfigErrors, Problem, Report, Severity};
+pub use report::{ConfigErrors, Problem, Report, Severity, colour_wanted};
 pub use secret::{Secret, SecretUrl};
 pub use source::Source;
-pub use units::{Percent, PercentError, show_duration};
+pub use units::show_duration;
 pub use url::{Host, UrlError};
 pub use valid::Valid;
 

@@ -10,6 +10,7 @@ use miette::{
 };
 use serde_json::{Value, json};
 
+use super::Env;
 use super::source::Source;
 
 /// Whether a problem stops the host.
@@ -55,6 +56,13 @@ impl Problem {
         self.help = Some(help.into());
         self
     }
+}
+
+/// Whether what goes to a stream may have colours: it is a terminal, and
+/// `NO_COLOR` is not set (an empty value counts as not set).
+#[must_use]
+pub fn colour_wanted(is_terminal: bool, env: Env<'_>) -> bool {
+    is_terminal && env("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Problems of one file, in the order in which they stand there.

@@ -1,4 +1,4 @@
-//! Durations, sizes and percentages as they are written.
+//! Durations and sizes as they are written.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -126,85 +126,6 @@ pub(super) fn show_size(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
-/// A share of 100 with two decimals, exact: 12.34 % is 1234.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Percent(u16);
-
-/// Why a text is not a percentage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PercentError {
-    /// `nan`, `inf`, an exponent, or no number at all.
-    #[error("it is not a plain decimal number")]
-    NotPlain,
-    /// Below 0 or above 100.
-    #[error("it is not between 0 and 100")]
-    OutOfRange,
-    /// More than two decimals, and they are not zeros.
-    #[error("it has more than two decimals")]
-    TooFine,
-}
-
-impl Percent {
-    /// Reads a decimal number such as `12.5`.
-    ///
-    /// # Errors
-    /// [`PercentError`] when it is no plain decimal number from 0 to 100 with
-    /// at most two decimals. Nothing is ever rounded.
-    pub fn parse(text: &str) -> Result<Self, PercentError> {
-        let (negative, digits) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix('+').unwrap_or(text)),
-        };
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        if !plain(whole) || !plain(fraction) {
-            return Err(PercentError::NotPlain);
-        }
-        let zero = digits.bytes().all(|b| matches!(b, b'0' | b'.'));
-        if negative && !zero {
-            return Err(PercentError::OutOfRange);
-        }
-        let whole = whole.trim_start_matches('0');
-        let fraction = fraction.trim_end_matches('0');
-        if whole.len() > 3 {
-            return Err(PercentError::OutOfRange);
-        }
-        let whole: u16 = if whole.is_empty() {
-            0
-        } else {
-            whole.parse().unwrap_or(u16::MAX)
-        };
-        if whole > 100 || (whole == 100 && !fraction.is_empty()) {
-            return Err(PercentError::OutOfRange);
-        }
-        if fraction.len() > 2 {
-            return Err(PercentError::TooFine);
-        }
-        let hundredths: u16 = format!("{fraction:0<2}").parse().unwrap_or_default();
-        Ok(Self(whole * 100 + hundredths))
-    }
-
-    /// In hundredths of a percent: 0 to 10 000.
-    #[must_use]
-    pub fn basis_points(self) -> u16 {
-        self.0
-    }
-}
-
-impl std::str::FromStr for Percent {
-    type Err = PercentError;
-
-    fn from_str(text: &str) -> Result<Self, PercentError> {
-        Self::parse(text)
-    }
-}
-
-impl std::fmt::Display for Percent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{:02}", self.0 / 100, self.0 % 100)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,47 +183,6 @@ mod tests {
             "99999999999GiB",
         ] {
             assert!(size(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn percentages_are_exact_or_refused() {
-        for (text, points) in [
-            ("0", 0),
-            ("0.0", 0),
-            ("-0.0", 0),
-            ("100", 10_000),
-            ("100.000", 10_000),
-            ("12.34", 1234),
-            ("0.07", 7),
-            ("0.29", 29),
-            ("57.5", 5750),
-            ("+1", 100),
-            ("007.10", 710),
-        ] {
-            assert_eq!(
-                Percent::parse(text).map(Percent::basis_points),
-                Ok(points),
-                "{text}"
-            );
-        }
-        for (text, error) in [
-            ("-1", PercentError::OutOfRange),
-            ("101", PercentError::OutOfRange),
-            ("100.01", PercentError::OutOfRange),
-            ("99999999999999999999", PercentError::OutOfRange),
-            ("0.001", PercentError::TooFine),
-            ("99.999", PercentError::TooFine),
-            ("nan", PercentError::NotPlain),
-            ("inf", PercentError::NotPlain),
-            ("-inf", PercentError::NotPlain),
-            ("1e1", PercentError::NotPlain),
-            ("1e309", PercentError::NotPlain),
-            ("", PercentError::NotPlain),
-            (".5", PercentError::NotPlain),
-            ("5.", PercentError::NotPlain),
-        ] {
-            assert_eq!(Percent::parse(text), Err(error), "{text}");
         }
     }
 

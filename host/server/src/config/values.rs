@@ -6,11 +6,12 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdfast_core::cutover::{Percent, PercentError};
 use toml::de::DeValue;
 
 use super::reader::{Field, Node, Reader, suggestion, wrong_type};
 use super::secret::{Secret, SecretUrl};
-use super::units::{self, Percent, show_duration, show_size};
+use super::units::{self, show_duration, show_size};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -143,7 +144,7 @@ pub(super) fn percent(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Percen
     let parsed = match node.get_ref() {
         DeValue::Float(float) => Percent::parse(float.as_str()),
         DeValue::Integer(integer) if integer.radix() == 10 => Percent::parse(integer.as_str()),
-        DeValue::Integer(_) => Err(units::PercentError::NotPlain),
+        DeValue::Integer(_) => Err(PercentError::NotANumber),
         _ => {
             wrong_type(reader, node, "a number");
             return None;

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdfast_core::cutover::Percent;
 use toml::de::DeTable;
 
 pub(super) use consumer::{ClaimKeys, ConsumerKeys, LeaseKeys, OrderKeys, OrderMode, RetryKeys};
@@ -16,7 +17,6 @@ pub(super) use consumer::{ClaimKeys, ConsumerKeys, LeaseKeys, OrderKeys, OrderMo
 use super::reader::{Field, Node, Reader, Table};
 use super::report::Problem;
 use super::secret::{Secret, SecretUrl};
-use super::units::Percent;
 use super::url::host_name;
 use super::valid::{AllowHost, Instances, LogFormat};
 use super::values::{

@@ -3,11 +3,13 @@
 //! Both are made from one list, [`KEYS`]; tests hold that list to what the
 //! reader asks for and to what `docs/configuration.md` says.
 
+mod key;
 mod keys;
 
 use serde_json::{Map, Value, json};
 
-pub use keys::{KEYS, Key, Kind};
+pub use key::{Key, Kind};
+pub use keys::KEYS;
 
 const NAME: &str = "^[a-z0-9][a-z0-9._-]{0,63}$";
 /// Where a value holds a variable, its form is known only at start.

@@ -8,7 +8,7 @@ use super::super::valid::{
     Admin, AllowHost, Batch, Broker, Claim, Instances, Lease, Log, LogFormat, OnForeign, OnPoison,
     Order, Place, Plugin, Queue, Retry, Slot, Store,
 };
-use super::{BASE, env, good, swap, warnings, with};
+use super::{BASE, good, swap, warnings, with};
 use crate::config::{Host, SecretUrl, parse_str};
 
 fn secs(secs: u64) -> Duration {

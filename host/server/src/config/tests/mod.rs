@@ -2,10 +2,12 @@
 
 mod accepted;
 mod arbitrary;
+mod forms;
 mod groups;
 mod reference;
 mod reload;
 mod secrets;
+mod shown;
 mod unreadable;
 mod wrong;
 

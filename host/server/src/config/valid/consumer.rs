@@ -108,7 +108,7 @@ pub struct Retry {
     pub max: Duration,
     /// The share by which a wait in the host varies, 0 to 1.
     pub jitter: f64,
-    /// Waits up to this long are spent in the host.
+    /// Shorter waits are spent in the host.
     pub hold_below: Duration,
 }
 

@@ -7,6 +7,7 @@ mod groups;
 mod hosts;
 mod queue;
 mod schedule;
+mod servers;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -22,8 +23,9 @@ pub use hosts::{AllowHost, AllowHostError};
 pub use queue::{Binding, Queue, QueueError};
 pub use sources::{Place, PlaceError};
 
+use holdfast_core::cutover::Percent;
+
 use super::secret::{Secret, SecretUrl};
-use super::units::Percent;
 
 /// All settings, checked against each other. Maps are ordered by name.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,322 @@
+//! A host process with a configuration of its own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use holdfast_servers::{Port, Program, wait_for};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a host may take to get ready, generous since tests share cores.
+const READY: Duration = Duration::from_secs(60);
+
+/// A folder with a configuration and plugins, for one or more host processes.
+pub struct Setup {
+    folder: TempDir,
+    port: Port,
+}
+
+impl Setup {
+    /// A setup with these tables; `version`, `plugin-dir`, `[admin]` and `[log]`
+    /// are added. `plugins` are names of prebuilt components.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn new(tables: &str, plugins: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let setup = Self {
+            folder,
+            port: Port::free()?,
+        };
+        fs::create_dir(setup.plugins())?;
+        for plugin in plugins {
+            fs::copy(
+                prebuilt(plugin),
+                setup.plugins().join(format!("{plugin}.wasm")),
+            )?;
+        }
+        setup.configure(tables)?;
+        Ok(setup)
+    }
+
+    /// Writes the configuration anew.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn configure(&self, tables: &str) -> Result<()> {
+        let mut text = String::from("version = 1\n");
+        writeln!(text, "plugin-dir = {:?}", self.plugins())?;
+        // Top-level keys come first, then the tables.
+        text.push_str(tables);
+        writeln!(
+            text,
+            "\n[admin]\nlisten = \"127.0.0.1:{}\"",
+            self.port.number()
+        )?;
+        let level = std::env::var("HOLDFAST_TEST_LOG").unwrap_or_else(|_| "info".into());
+        writeln!(text, "[log]\nlevel = {level:?}")?;
+        let aside = self.folder.path().join("aside.toml");
+        fs::write(&aside, text)?;
+        fs::rename(aside, self.config())?;
+        Ok(())
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("holdfast.toml")
+    }
+
+    /// The plugin folder.
+    pub fn plugins(&self) -> PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    /// Starts a host and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends or does not get ready in time; with its output.
+    pub fn start(&self) -> Result<Host> {
+        let host = self.spawn()?;
+        host.wait_ready()?;
+        Ok(host)
+    }
+
+    /// Starts a host and does not wait.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&self) -> Result<Host> {
+        let mut command = Command::new(binary()?);
+        command
+            .arg("--config")
+            .arg(self.config())
+            .arg("run")
+            .env("NO_COLOR", "1");
+        let program = Program::start("holdfast", &mut command)?;
+        let base = format!("http://127.0.0.1:{}", self.port.number());
+        Ok(Host {
+            program: program.into(),
+            base,
+        })
+    }
+
+    /// Runs a command of the binary to its end: exit code, standard output and
+    /// standard error.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn command(&self, words: &[&str]) -> Result<(i32, String, String)> {
+        let mut command = Command::new(binary()?);
+        command
+            .arg("--config")
+            .arg(self.config())
+            .args(words)
+            .env("NO_COLOR", "1");
+        let output = command.output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((
+            output.status.code().unwrap_or(-1),
+            text(&output.stdout),
+            text(&output.stderr),
+        ))
+    }
+}
+
+/// A running host.
+pub struct Host {
+    program: std::cell::RefCell<Program>,
+    base: String,
+}
+
+impl Host {
+    /// The address of its admin interface.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// With what it printed, when it ends or takes too long.
+    pub fn wait_ready(&self) -> Result<()> {
+        let ready = wait_for("the host to be ready", READY, || {
+            if let Some(status) = self.program.borrow_mut().ended()? {
+                bail!("the host ended with {status}");
+            }
+            Ok(matches!(self.get("/readyz"), Ok((200, _))).then_some(()))
+        });
+        ready.with_context(|| format!("the host printed:\n{}", self.output()))
+    }
+
+    /// Waits until `/readyz` says no.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub fn wait_not_ready(&self) -> Result<()> {
+        wait_for("the host to be not ready", READY, || {
+            Ok(matches!(self.get("/readyz"), Ok((503, _))).then_some(()))
+        })
+    }
+
+    /// GET: status and body.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        let agent = agent();
+        let mut response = agent.get(format!("{}{path}", self.base)).call()?;
+        Ok((
+            response.status().as_u16(),
+            response.body_mut().read_to_string()?,
+        ))
+    }
+
+    /// GET of a JSON resource.
+    ///
+    /// # Errors
+    /// When the status is not 200 or the body no JSON.
+    pub fn json(&self, path: &str) -> Result<Value> {
+        let (status, body) = self.get(path)?;
+        ensure!(status == 200, "{path}: {status}: {body}");
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// POST: status and body.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<(u16, String)> {
+        let agent = agent();
+        let mut request = agent.post(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = request.send(body)?;
+        Ok((
+            response.status().as_u16(),
+            response.body_mut().read_to_string()?,
+        ))
+    }
+
+    /// The sum of a metric over all its series whose labels contain every one of
+    /// `labels` (such as `ending="completed"`).
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        let (_, text) = self.get("/metrics")?;
+        let rows = text.lines().filter_map(|line| line.strip_prefix(name));
+        let rows = rows.filter(|rest| {
+            rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label))
+        });
+        Ok(rows
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.program.borrow().pid()
+    }
+
+    /// What it printed, the last 64 KB.
+    pub fn output(&self) -> String {
+        self.program.borrow().output()
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// When its end cannot be waited for.
+    pub fn kill(self) -> Result<()> {
+        self.program.borrow_mut().kill()
+    }
+
+    /// SIGTERM, and again once it drains; then waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end within a minute.
+    pub fn stop_twice(self) -> Result<ExitStatus> {
+        self.program.borrow().terminate()?;
+        wait_for("the host to drain", READY, || {
+            Ok(self.output().contains("draining").then_some(()))
+        })?;
+        self.program.borrow().terminate()?;
+        self.program.borrow_mut().wait(Duration::from_secs(60))
+    }
+
+    /// SIGTERM, then waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end within a minute.
+    pub fn stop(self) -> Result<ExitStatus> {
+        self.program.borrow().terminate()?;
+        let ended = self.program.borrow_mut().wait(Duration::from_secs(60));
+        ended.with_context(|| format!("the host printed:\n{}", self.output()))
+    }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(10)))
+        .build();
+    config.into()
+}
+
+/// The file of a prebuilt component.
+pub fn prebuilt(plugin: &str) -> PathBuf {
+    let folder = std::env::var_os("HOLDFAST_GUESTS")
+        .map_or_else(|| root().join("plugins/prebuilt"), PathBuf::from);
+    folder.join(format!("{plugin}.wasm"))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The binary under test.
+fn binary() -> Result<&'static Path> {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(binary) = BINARY.get() {
+        return Ok(binary);
+    }
+    let binary = match std::env::var_os("HOLDFAST_BIN") {
+        Some(binary) => PathBuf::from(binary),
+        None => build()?,
+    };
+    ensure!(binary.is_file(), "there is no {}", binary.display());
+    Ok(BINARY.get_or_init(|| binary))
+}
+
+/// Builds the binary and takes its path from what cargo says.
+fn build() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "build",
+        "--package",
+        "holdfast",
+        "--bin",
+        "holdfast",
+        "--message-format",
+        "json",
+    ]);
+    let output = command
+        .current_dir(root())
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "cargo build failed");
+    let text = String::from_utf8(output.stdout)?;
+    let made = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut made =
+        made.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)));
+    made.next_back().context("cargo named no executable")
+}

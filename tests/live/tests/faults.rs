@@ -1,0 +1,166 @@
+//! A server or a guest that misbehaves stops nothing for good and loses nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use holdfast_live::{Got, Host, Stand, wait_settled};
+use holdfast_servers::wait_for;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn counting(ids: std::ops::Range<usize>) -> impl Iterator<Item = (String, Vec<u8>)> {
+    ids.map(|n| {
+        (
+            format!("m-{n}"),
+            br#"{"state_incr":"seen","publish_to":"out"}"#.to_vec(),
+        )
+    })
+}
+
+fn expect_each_once(out: &[Got], ids: std::ops::Range<usize>) -> Result<()> {
+    let found: BTreeSet<&str> = out.iter().map(|m| m.id.as_str()).collect();
+    let expected: Vec<String> = ids.map(|n| format!("work/m-{n}/1")).collect();
+    let missing: Vec<&String> = expected
+        .iter()
+        .filter(|id| !found.contains(id.as_str()))
+        .take(5)
+        .collect();
+    ensure!(
+        missing.is_empty() && found.len() == expected.len(),
+        "{} of {}, missing {missing:?}",
+        found.len(),
+        expected.len()
+    );
+    for message in out {
+        let report: serde_json::Value = serde_json::from_slice(&message.body)?;
+        ensure!(report["count"] == 1, "handled twice: {report}");
+    }
+    Ok(())
+}
+
+fn completed(host: &Host) -> Result<f64> {
+    host.metric("holdfast_messages_total", &["ending=\"completed\""])
+}
+
+/// Without a heartbeat for 10 s the broker would close the connection, and the
+/// messages would come again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_spins_for_a_minute_costs_no_connection() -> Result<()> {
+    let stand =
+        Stand::start("prefetch = 8\nconcurrency = 8\n[consumers.work.retry]\nattempts = 1\n")
+            .await?;
+    let tables = holdfast_live::probe_tables(
+        &stand.rabbit.url(),
+        &stand.redis.url(),
+        "prefetch = 8\nconcurrency = 8\n[consumers.work.retry]\nattempts = 1\n",
+    );
+    stand.setup.configure(&tables.replace(
+        "timeout = \"2s\"\ndeadline = \"3s\"",
+        "timeout = \"8s\"\ndeadline = \"70s\"",
+    ))?;
+    let host = stand.setup.start()?;
+    let client = stand.client().await?;
+    let spin = (0..16).map(|n| (format!("s-{n}"), br#"{"spin":true}"#.to_vec()));
+    client.publish("work", spin).await?;
+    wait_settled(&client, &host, Duration::from_secs(180)).await?;
+    ensure!(client.take_all("work.dead").await?.len() == 16);
+    ensure!(
+        host.metric("holdfast_received_total", &[])? == 16.0,
+        "a message came again:\n{}",
+        host.output()
+    );
+    ensure!(host.stop()?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_is_frozen_nothing_is_handled_and_then_everything_resumes() -> Result<()> {
+    let stand = Stand::start("").await?;
+    let client = stand.client().await?;
+    let host = stand.setup.start()?;
+    client.publish("work", counting(0..3_000)).await?;
+    wait_for("some progress", LIMIT, || {
+        Ok((completed(&host)? >= 200.0).then_some(()))
+    })?;
+    stand.redis.freeze()?;
+    // What was answered before the freeze may still be finished.
+    wait_for("the last answers", LIMIT, || {
+        let before = completed(&host)?;
+        std::thread::sleep(Duration::from_millis(500));
+        Ok((completed(&host)? == before).then_some(()))
+    })?;
+    let before = completed(&host)?;
+    client.publish("work", counting(3_000..3_200)).await?;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    ensure!(
+        completed(&host)? == before,
+        "something was handled without the store"
+    );
+    stand.redis.thaw()?;
+    wait_settled(&client, &host, LIMIT).await?;
+    expect_each_once(&client.take_all("out").await?, 0..3_200)?;
+    ensure!(host.stop()?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_durable_redis_that_is_killed_and_started_again_loses_nothing() -> Result<()> {
+    let mut stand = Stand::start("").await?;
+    let client = stand.client().await?;
+    let host = stand.setup.start()?;
+    client.publish("work", counting(0..3_000)).await?;
+    wait_for("some progress", LIMIT, || {
+        Ok((completed(&host)? >= 200.0).then_some(()))
+    })?;
+    stand.redis.kill()?;
+    host.wait_not_ready()?;
+    stand.redis.restart()?;
+    host.wait_ready()?;
+    wait_settled(&client, &host, LIMIT).await?;
+    expect_each_once(&client.take_all("out").await?, 0..3_000)?;
+    ensure!(host.stop()?.success());
+    Ok(())
+}
+
+/// One message in each delay queue and a hundred in the first: the broker is
+/// killed while they wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_killed_while_messages_wait_in_delay_queues_loses_none() -> Result<()> {
+    let more = "[consumers.work.retry]\nattempts = 8\ninitial = \"1s\"\nfactor = 2.0\nmax = \"8s\"\nhold-below = \"10ms\"\n";
+    let mut stand = Stand::start(more).await?;
+    let client = stand.client().await?;
+    let host = stand.setup.start()?;
+    // Waits of 1, 2, 4 and 8 seconds, so that every queue is in use.
+    let messages = (0..400).map(|n| {
+        let body = format!(
+            r#"{{"fail_times":{},"state_incr":"seen","publish_to":"out"}}"#,
+            1 + n % 4
+        );
+        (format!("m-{n}"), body.into_bytes())
+    });
+    client.publish("work", messages).await?;
+    for round in 0..4 {
+        let step = 1000 << round;
+        let queue = format!("work.delay.{step}");
+        let client = stand.client().await?;
+        let started = std::time::Instant::now();
+        while client.depth(&queue).await? < 20 {
+            ensure!(
+                started.elapsed() < LIMIT,
+                "nothing waits in {queue}\n{}",
+                host.output()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stand.rabbit.kill()?;
+        stand.rabbit.restart()?;
+        host.wait_ready()?;
+    }
+    let client = stand.client().await?;
+    wait_settled(&client, &host, LIMIT).await?;
+    expect_each_once(&client.take_all("out").await?, 0..400)?;
+    ensure!(client.take_all("work.dead").await?.is_empty());
+    ensure!(host.stop()?.success());
+    Ok(())
+}
