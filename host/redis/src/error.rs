@@ -88,9 +88,9 @@ fn server_kind(code: &str, details: &str) -> Kind {
     // Before Redis 7 an error inside a script is an ERR with the real code
     // somewhere in its text.
     let is = |known: &&str| code == *known || (code == "ERR" && details.contains(*known));
-    if RECORD.iter().any(|known| is(known)) {
+    if RECORD.iter().any(is) {
         Kind::BadRecord
-    } else if PASSING.iter().any(|known| is(known)) {
+    } else if PASSING.iter().any(is) {
         Kind::Transient
     } else {
         Kind::Permanent

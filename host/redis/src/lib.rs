@@ -16,7 +16,7 @@
 //!
 //! # async fn start() -> Result<(), holdfast_ports::error::PortError> {
 //! let options = RedisOptions::new("redis://127.0.0.1:6379/0", "orders");
-//! let store = RedisStore::connect(options)?;
+//! let store = RedisStore::connect(options).await?;
 //! if let Some(identity) = store.open(Open::Create).await? {
 //!     // From here on every call is checked against this store.
 //!     store.open(Open::Expect(identity.id)).await?;

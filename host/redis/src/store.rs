@@ -37,12 +37,11 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// Makes the store and starts connecting in the background, whether the
-    /// server is there or not; until it is, calls fail as transient. To be
-    /// called in a Tokio runtime.
+    /// server is there or not; until it is, calls fail as transient.
     ///
     /// # Errors
     /// Permanent when the address cannot be read or the service is no name.
-    pub fn connect(options: RedisOptions) -> Result<Self, PortError> {
+    pub async fn connect(options: RedisOptions) -> Result<Self, PortError> {
         let what = format!("use the store {}", options.shown_url());
         check(&options.service).map_err(|why| {
             let service = &options.service;
