@@ -9,7 +9,7 @@ use crate::cpu::Stopwatch;
 use crate::{Source, broker};
 
 pub(crate) async fn consume(source: &Source) -> Result<Value> {
-    let (_connection, channel) = broker::connect(&source.amqp).await?;
+    let (connection, channel) = broker::connect(&source.amqp).await?;
     let stopwatch = Stopwatch::start()?;
     let mut deliveries = broker::subscribe(&channel, &source.queue).await?;
     for _ in 0..source.messages {
@@ -17,5 +17,7 @@ pub(crate) async fn consume(source: &Source) -> Result<Value> {
         delivery.ack(BasicAckOptions::default()).await?;
     }
     broker::settle(&channel, &source.queue).await?;
-    stopwatch.report(source.messages)
+    let report = stopwatch.report(source.messages)?;
+    broker::finish(connection, &source.amqp, &source.queue).await?;
+    Ok(report)
 }

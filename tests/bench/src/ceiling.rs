@@ -18,7 +18,7 @@ const UNDER_WAY: usize = 2;
 
 pub(crate) async fn consume(claiming: &Claiming) -> Result<Value> {
     let source = &claiming.source;
-    let (_connection, channel) = broker::connect(&source.amqp).await?;
+    let (connection, channel) = broker::connect(&source.amqp).await?;
     let mut store = claims::connect(&claiming.redis).await?;
     let claims = Claims::new();
     claims.load(&mut store).await?;
@@ -37,7 +37,9 @@ pub(crate) async fn consume(claiming: &Claiming) -> Result<Value> {
         })
         .await?;
     broker::settle(&channel, &source.queue).await?;
-    stopwatch.report(source.messages)
+    let report = stopwatch.report(source.messages)?;
+    broker::finish(connection, &source.amqp, &source.queue).await?;
+    Ok(report)
 }
 
 /// Returns the tag of the batch's last message.

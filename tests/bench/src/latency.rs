@@ -6,7 +6,6 @@
 //! no redelivery (which would be an error here).
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,8 +28,9 @@ use crate::{Source, broker, load};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints where the tap listens, waits for a line of input (the consumer is
-/// there), publishes at the rate, and reports when all are acknowledged.
-pub(crate) async fn observe(source: &Source, rate: u32) -> Result<Value> {
+/// there), publishes at the rate, and prints a report when all messages are
+/// acknowledged. The tap stays open until the input ends.
+pub(crate) async fn observe(source: &Source, rate: u32) -> Result<()> {
     let target = broker_address(&source.amqp).await?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let book = Arc::new(Book::new(&source.queue));
@@ -38,9 +38,10 @@ pub(crate) async fn observe(source: &Source, rate: u32) -> Result<Value> {
     let address = listener.local_addr()?;
     tasks.spawn(tap(listener, target, Arc::clone(&book)));
 
-    println!("{}", json!({ "tap": address.to_string() }));
-    std::io::stdout().flush()?;
-    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
+    crate::print(&json!({ "tap": address.to_string() }))?;
+    let line = || std::io::stdin().read_line(&mut String::new());
+    let length = tokio::task::spawn_blocking(line).await??;
+    ensure!(length > 0, "the input ended before the consumer was there");
 
     publish(source, rate, &book).await?;
     let done = tokio::time::timeout(PATIENCE, book.all_acknowledged(source.messages));
@@ -48,7 +49,9 @@ pub(crate) async fn observe(source: &Source, rate: u32) -> Result<Value> {
         done = done => done.context("some messages were never acknowledged")?,
         Some(ended) = tasks.join_next() => ended.context("the tap ended")??,
     }
-    book.report(source.messages)
+    crate::print(&book.report(source.messages)?)?;
+    while tokio::task::spawn_blocking(line).await?? > 0 {}
+    Ok(())
 }
 
 async fn broker_address(url: &str) -> Result<SocketAddr> {

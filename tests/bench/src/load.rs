@@ -72,7 +72,7 @@ pub(crate) async fn confirm(publish: Option<PublisherConfirm>) -> Result<()> {
 async fn declare(connection: &lapin::Connection, queue: &str) -> Result<()> {
     // Asking for a queue that does not exist costs the channel.
     let probe = connection.create_channel().await?;
-    if broker::settle(&probe, queue).await.is_ok() {
+    if broker::ready(&probe, queue).await.is_ok() {
         return Ok(());
     }
     let mut arguments = FieldTable::default();

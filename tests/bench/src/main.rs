@@ -1,5 +1,5 @@
 //! The consumers that Holdfast is measured against, the load for all of them,
-//! and an observer of latencies. Each command prints one line of JSON.
+//! and an observer of latencies. Each command prints JSON, one line.
 //!
 //! `cargo xtask bench` runs these on its own servers; by hand:
 //!
@@ -8,8 +8,11 @@
 //! holdfast-bench-native native  --queue q --messages 50000
 //! ```
 
+use std::io::Write;
+
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
 
 mod bare;
 mod broker;
@@ -77,13 +80,24 @@ struct Claiming {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let report = match Cli::parse().command {
+    // As a task, it runs on the workers: what wakes it is next to it, and not
+    // a thread away.
+    tokio::spawn(run(Cli::parse().command)).await?
+}
+
+async fn run(command: Command) -> Result<()> {
+    let report = match command {
         Command::Publish { source, run } => load::publish(&source, &run).await?,
         Command::Bare(source) => bare::consume(&source).await?,
         Command::Native(claiming) => native::consume(&claiming).await?,
         Command::Ceiling(claiming) => ceiling::consume(&claiming).await?,
-        Command::Latency { source, rate } => latency::observe(&source, rate).await?,
+        Command::Latency { source, rate } => return latency::observe(&source, rate).await,
     };
-    println!("{report}");
-    Ok(())
+    print(&report)
+}
+
+fn print(report: &Value) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{report}")?;
+    Ok(out.flush()?)
 }

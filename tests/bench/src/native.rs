@@ -20,7 +20,7 @@ const TASKS: usize = 256;
 
 pub(crate) async fn consume(claiming: &Claiming) -> Result<Value> {
     let source = &claiming.source;
-    let (_connection, channel) = broker::connect(&source.amqp).await?;
+    let (connection, channel) = broker::connect(&source.amqp).await?;
     let mut store = claims::connect(&claiming.redis).await?;
     let claims = Arc::new(Claims::new());
     claims.load(&mut store).await?;
@@ -38,7 +38,9 @@ pub(crate) async fn consume(claiming: &Claiming) -> Result<Value> {
         .try_for_each(|()| async { Ok(()) })
         .await?;
     broker::settle(&channel, &source.queue).await?;
-    stopwatch.report(source.messages)
+    let report = stopwatch.report(source.messages)?;
+    broker::finish(connection, &source.amqp, &source.queue).await?;
+    Ok(report)
 }
 
 async fn process(
@@ -55,7 +57,10 @@ async fn process(
         .invoke_async(&mut store)
         .await
         .context("failed to begin a claim")?;
-    ensure!(begun == redis::Value::Int(1), "{key} was claimed before");
+    ensure!(
+        begun == redis::Value::Int(1),
+        "{key} was claimed before: {begun:?}"
+    );
     order::handle(&delivery.data)?;
     let committed: bool = claims
         .commit

@@ -65,6 +65,14 @@ pub(crate) fn cargo() -> Command {
     for name in OUTER_BUILD {
         cargo.env_remove(name);
     }
+    // What `cargo run` tells its program about itself: build scripts that look
+    // at such a variable would make a whole tree of crates stale.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
     cargo
 }
 
