@@ -1,0 +1,452 @@
+//! What guests may do to the host when they are called: nothing.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use holdfast_core::settle::CallFailure;
+use holdfast_ports::message::{Snapshot, StateChange, Target};
+use holdfast_ports::plugins::{Instances, PluginSettings};
+use holdfast_wasm::{Limits, Options};
+use support::*;
+
+const SPIN: &str = "(loop $l (br $l)) (i32.const 0)";
+
+#[tokio::test]
+async fn an_endless_loop_is_ended_at_its_limit_and_the_next_message_is_unharmed() {
+    let host = host();
+    serve(&host, "probe", prebuilt("probe")).await;
+    let outcome = handle(&host, "probe", r#"{"spin": true}"#).await;
+    assert!(
+        broken(&outcome).contains("time limit of 300ms"),
+        "{outcome:?}"
+    );
+    assert!(outcome.ran >= Duration::from_millis(300), "{outcome:?}");
+    assert_eq!(handle(&host, "probe", "{}").await.result, Ok(()));
+}
+
+#[tokio::test]
+async fn guests_that_spin_on_every_thread_do_not_stop_the_messages_of_another_plugin() {
+    let host = Arc::new(host());
+    serve_with(
+        &host,
+        "spins",
+        guest(1, SPIN),
+        PluginSettings {
+            timeout: Duration::from_secs(600),
+            ..settings()
+        },
+    )
+    .await;
+    serve(&host, "probe", prebuilt("probe")).await;
+    let interrupt = holdfast_ports::plugins::Interrupt::default();
+    let spinning: Vec<_> = (0..8)
+        .map(|_| {
+            let mut call = call("{}");
+            call.interrupt = interrupt.clone();
+            let plugin = plugin(&host, "spins");
+            tokio::spawn(async move { plugin.handle(call).await })
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(handle(&host, "probe", "{}").await.result, Ok(()));
+    }
+    assert!(spinning.iter().all(|task| !task.is_finished()));
+    interrupt.set();
+    for task in spinning {
+        let outcome = task.await.expect("no panic");
+        assert!(broken(&outcome).contains("interrupted"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_the_host_is_ended_at_its_deadline() {
+    let host = host();
+    let settings = PluginSettings {
+        deadline: Duration::from_millis(200),
+        ..settings()
+    };
+    serve_with(&host, "sleeps", sleeper(), settings).await;
+    let began = Instant::now();
+    let outcome = handle(&host, "sleeps", "{}").await;
+    assert!(
+        broken(&outcome).contains("deadline of 200ms"),
+        "{outcome:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert!(outcome.ran < Duration::from_millis(200), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn many_calls_that_wait_share_the_threads() {
+    let host = Arc::new(with(Options {
+        threads: Some(1),
+        ..Options::default()
+    }));
+    let settings = PluginSettings {
+        deadline: Duration::from_millis(400),
+        ..settings()
+    };
+    serve_with(&host, "sleeps", sleeper(), settings).await;
+    let waiting: Vec<_> = (0..32)
+        .map(|_| {
+            let plugin = plugin(&host, "sleeps");
+            tokio::spawn(async move { plugin.handle(call("{}")).await })
+        })
+        .collect();
+    let began = Instant::now();
+    for task in waiting {
+        let outcome = task.await.expect("no panic");
+        assert!(broken(&outcome).contains("deadline"), "{outcome:?}");
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "one after another"
+    );
+}
+
+#[tokio::test]
+async fn a_deep_recursion_is_a_failure_like_any_other() {
+    let host = host();
+    serve(&host, "deep", guest(1, "(call $recurse (i32.const 0))")).await;
+    for _ in 0..3 {
+        let outcome = handle(&host, "deep", "{}").await;
+        assert!(broken(&outcome).contains("call stack"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn memory_ends_at_its_limit() {
+    let host = host();
+    serve(&host, "probe", prebuilt("probe")).await;
+    let outcome = handle(&host, "probe", r#"{"grow_mib": 200}"#).await;
+    assert!(
+        broken(&outcome).contains("memory limit of 64 MiB"),
+        "{outcome:?}"
+    );
+    assert!(outcome.memory <= 64 << 20, "{outcome:?}");
+    let outcome = handle(&host, "probe", r#"{"grow_mib": 40}"#).await;
+    assert_eq!(outcome.result, Ok(()));
+    assert!(outcome.memory > 40 << 20, "{outcome:?}");
+    // What one instance had is not there for the next one.
+    let outcome = handle(&host, "probe", "{}").await;
+    assert!(outcome.memory < 8 << 20, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_trap_leaves_the_next_message_unharmed() {
+    for instances in [Instances::Fresh, Instances::Reuse] {
+        let host = host();
+        let settings = PluginSettings {
+            instances,
+            ..settings()
+        };
+        serve_with(&host, "probe", prebuilt("probe"), settings).await;
+        for _ in 0..5 {
+            let outcome = handle(&host, "probe", r#"{"trap": true}"#).await;
+            assert!(broken(&outcome).contains("panicked or aborted"));
+            assert_eq!(handle(&host, "probe", "{}").await.result, Ok(()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_huge_error_text_is_cut() {
+    let host = host();
+    serve(&host, "loud", guest(200, &reject(10 << 20))).await;
+    let outcome = handle(&host, "loud", "{}").await;
+    let Err(CallFailure::Reject(text)) = outcome.result else {
+        panic!("{outcome:?}");
+    };
+    assert!(text.len() <= 1024, "{}", text.len());
+    let host = with(Options {
+        limits: Limits {
+            lift: 1 << 20,
+            ..Limits::default()
+        },
+        ..Options::default()
+    });
+    serve(&host, "loud", guest(200, &reject(10 << 20))).await;
+    broken(&handle(&host, "loud", "{}").await);
+}
+
+#[tokio::test]
+async fn control_characters_in_an_error_text_are_escaped() {
+    let host = host();
+    let body = format!(
+        "(i32.store (i32.const 32768) (i32.const 0x6d315b1b)) {}",
+        reject(4)
+    );
+    serve(&host, "odd", guest(1, &body)).await;
+    let outcome = handle(&host, "odd", "{}").await;
+    let expected = CallFailure::Reject("\\u{1b}[1m".to_owned());
+    assert_eq!(outcome.result, Err(expected));
+}
+
+#[tokio::test]
+async fn a_gigabyte_of_log_is_cut_and_costs_no_memory() {
+    let kept = Arc::new(Kept::default());
+    let host = with(Options {
+        log: kept.clone(),
+        ..Options::default()
+    });
+    let patient = PluginSettings {
+        timeout: Duration::from_secs(50),
+        ..settings()
+    };
+    serve_with(&host, "probe", prebuilt("probe"), patient).await;
+    let before = resident();
+    let outcome = handle(&host, "probe", r#"{"log_bytes": 1073741824}"#).await;
+    assert_eq!(outcome.result, Ok(()), "cut, not failed");
+    assert!(kept.bytes() < 80 << 10, "{}", kept.bytes());
+    let lines = kept.lines();
+    let last = lines.last().expect("a note");
+    assert!(last.contains("cut, after 64 KiB"), "{last}");
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes more");
+    // The next message has a whole limit of its own.
+    handle(&host, "probe", r#"{"log_bytes": 100}"#).await;
+    assert!(
+        kept.lines()
+            .last()
+            .expect("a line")
+            .starts_with("Log k-1: xxx")
+    );
+}
+
+/// Resident memory of this process in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+#[tokio::test]
+async fn what_a_guest_prints_goes_to_the_log() {
+    let kept = Arc::new(Kept::default());
+    let host = with(Options {
+        log: kept.clone(),
+        ..Options::default()
+    });
+    serve(&host, "probe", prebuilt("probe")).await;
+    // The standard library says on standard error why it aborts, if it does.
+    let outcome = handle(&host, "probe", r#"{"grow_mib": 200}"#).await;
+    broken(&outcome);
+    let lines = kept.lines();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("Stderr k-1: memory allocation")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn too_many_calls_of_the_host_end_a_call() {
+    let host = with(Options {
+        limits: Limits {
+            host_calls: 100,
+            ..Limits::default()
+        },
+        ..Options::default()
+    });
+    serve(&host, "probe", prebuilt("probe")).await;
+    let outcome = handle(&host, "probe", r#"{"log_bytes": 100000000}"#).await;
+    assert!(
+        broken(&outcome).contains("100 calls to the host"),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn effects_are_staged_and_given_only_on_success() {
+    let host = host();
+    serve(&host, "probe", prebuilt("probe")).await;
+    let mut with_state = call(r#"{"state_incr": "n", "publish_to": "other:out"}"#);
+    with_state.state = Snapshot {
+        version: 5,
+        values: vec![("n".to_owned(), b"41".to_vec())],
+    };
+    let outcome = plugin(&host, "probe").handle(with_state).await;
+    assert_eq!(outcome.result, Ok(()));
+    let effects = &outcome.effects;
+    assert_eq!(effects.state_version, Some(5));
+    let set = StateChange::Set("n".to_owned(), b"42".to_vec());
+    assert_eq!(effects.state, vec![set]);
+    assert_eq!(effects.outbox.len(), 1);
+    assert_eq!(effects.outbox[0].broker.as_deref(), Some("other"));
+    assert_eq!(effects.outbox[0].to, Target::Queue("out".to_owned()));
+    let report: serde_json::Value = serde_json::from_slice(&effects.outbox[0].body).expect("JSON");
+    assert_eq!(report["key"], "k-1");
+    assert_eq!(report["fence"], 9);
+    assert_eq!(report["side"], "new");
+    assert_eq!(report["count"], 42);
+    let failing = r#"{"state_incr": "n", "publish_to": "no\nqueue"}"#;
+    let outcome = handle(&host, "probe", failing).await;
+    assert!(
+        matches!(outcome.result, Err(CallFailure::Retry { .. })),
+        "{outcome:?}"
+    );
+    assert!(outcome.effects.is_empty());
+}
+
+#[tokio::test]
+async fn a_rejection_and_a_retry_carry_what_the_handler_said() {
+    let host = host();
+    serve(&host, "probe", prebuilt("probe")).await;
+    let outcome = handle(&host, "probe", r#"{"reject": "why"}"#).await;
+    assert_eq!(outcome.result, Err(CallFailure::Reject("why".to_owned())));
+    let outcome = handle(&host, "probe", "[]").await;
+    assert_eq!(
+        outcome.result,
+        Err(CallFailure::Reject("not json".to_owned()))
+    );
+    let outcome = handle(&host, "probe", r#"{"fail_times": 1}"#).await;
+    assert!(matches!(outcome.result, Err(CallFailure::Retry { .. })));
+    let mut second = call(r#"{"fail_times": 1}"#);
+    second.attempt = 2;
+    assert_eq!(plugin(&host, "probe").handle(second).await.result, Ok(()));
+}
+
+#[tokio::test]
+async fn a_batch_gets_one_answer_for_each_message() {
+    let host = host();
+    serve(&host, "three", batch_guest(3)).await;
+    let calls = |count: usize| (0..count).map(|_| call("{}")).collect::<Vec<_>>();
+    let outcomes = plugin(&host, "three").handle_batch(calls(3)).await;
+    assert_eq!(outcomes.len(), 3);
+    assert!(outcomes.iter().all(|outcome| outcome.result == Ok(())));
+    assert!(
+        plugin(&host, "three")
+            .handle_batch(Vec::new())
+            .await
+            .is_empty()
+    );
+    let outcomes = plugin(&host, "three").handle_batch(calls(5)).await;
+    assert_eq!(outcomes.len(), 5);
+    for outcome in &outcomes {
+        assert!(broken(outcome).contains("3 answers to 5 messages"));
+    }
+}
+
+#[tokio::test]
+async fn the_wrong_kind_of_call_is_a_failure_and_says_why() {
+    let host = host();
+    serve(&host, "batch", batch_guest(1)).await;
+    serve(&host, "probe", prebuilt("probe")).await;
+    let outcome = handle(&host, "batch", "{}").await;
+    assert!(broken(&outcome).contains("handles batches"));
+    let outcomes = plugin(&host, "probe").handle_batch(vec![call("{}")]).await;
+    assert!(broken(&outcomes[0]).contains("single messages"));
+}
+
+#[tokio::test]
+async fn a_reused_instance_keeps_what_a_fresh_one_would_not() {
+    // Answers success at the first call of an instance and rejects later.
+    let body = format!(
+        "(if (i32.eqz (i32.load (i32.const 2048))) (then
+            (i32.store (i32.const 2048) (i32.const 1)) (return (i32.const 0))))
+         {}",
+        reject(0)
+    );
+    for (instances, expected) in [(Instances::Fresh, true), (Instances::Reuse, false)] {
+        let host = host();
+        let settings = PluginSettings {
+            instances,
+            ..settings()
+        };
+        serve_with(&host, "counts", guest(1, &body), settings).await;
+        assert!(handle(&host, "counts", "{}").await.result.is_ok());
+        assert_eq!(handle(&host, "counts", "{}").await.result.is_ok(), expected);
+        // After the failure the next one is fresh again.
+        assert!(handle(&host, "counts", "{}").await.result.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn idle_instances_give_way_when_the_pool_is_full() {
+    let host = with(Options {
+        instances: 1,
+        ..Options::default()
+    });
+    let reuse = PluginSettings {
+        instances: Instances::Reuse,
+        ..settings()
+    };
+    serve_with(&host, "one", guest(1, OK), reuse.clone()).await;
+    serve_with(&host, "two", guest(1, OK), reuse).await;
+    for name in ["one", "two", "one", "two"] {
+        assert_eq!(handle(&host, name, "{}").await.result, Ok(()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn more_messages_than_places_wait_their_turn() {
+    let host = Arc::new(with(Options {
+        instances: 2,
+        ..Options::default()
+    }));
+    serve(&host, "probe", prebuilt("probe")).await;
+    let tasks: Vec<_> = (0..100)
+        .map(|_| {
+            let plugin = plugin(&host, "probe");
+            tokio::spawn(async move { plugin.handle(call(r#"{"busy_ms": 2}"#)).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.expect("no panic").result, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn a_call_goes_on_when_its_caller_goes_away() {
+    let kept = Arc::new(Kept::default());
+    let host = with(Options {
+        log: kept.clone(),
+        ..Options::default()
+    });
+    serve(&host, "probe", prebuilt("probe")).await;
+    let plugin = plugin(&host, "probe");
+    let calls = plugin.handle(call(r#"{"log_bytes": 10, "busy_ms": 50}"#));
+    let left = tokio::time::timeout(Duration::from_millis(1), calls).await;
+    assert!(left.is_err(), "the caller went away");
+    let until = Instant::now() + Duration::from_secs(20);
+    while kept.lines().is_empty() {
+        assert!(Instant::now() < until, "the call did not run");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(plugin.handle(call("{}")).await.result, Ok(()));
+}
+
+/// Waits for an hour by the monotonic clock.
+fn sleeper() -> Vec<u8> {
+    let text = format!(
+        r#"(component {TYPES}
+            (import "wasi:io/poll@0.2.0" (instance $poll
+                (export "pollable" (type $p (sub resource)))
+                (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+            (alias export $poll "pollable" (type $pollable))
+            (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+                (alias outer 1 $pollable (type $p))
+                (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))
+            (core func $block (canon lower (func $poll "[method]pollable.block")))
+            (core func $after (canon lower (func $clock "subscribe-duration")))
+            (core module $m
+                (import "h" "block" (func $block (param i32)))
+                (import "h" "after" (func $after (param i64) (result i32)))
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+                (func (export "handle") (param i32) (result i32)
+                    (call $block (call $after (i64.const 3600000000000)))
+                    (i32.const 0)))
+            (core instance $i (instantiate $m (with "h" (instance
+                (export "block" (func $block)) (export "after" (func $after))))))
+            (func $handle (param "message" $message) (result (result (error $failure)))
+                (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+            (instance $handler (export "handle" (func $handle)))
+            (export "holdfast:consumer/handler@0.1.0" (instance $handler)))"#
+    );
+    component(&text)
+}
