@@ -1,0 +1,193 @@
+//! The broker dies, freezes, or takes nothing for a while.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use common::*;
+use futures_util::future::join_all;
+use holdfast_core::settle::Settlement;
+use holdfast_ports::broker::{Ended, PublishError};
+
+const QUEUE: &str = "orders";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_broker_ends_the_subscription_and_voids_its_tickets() {
+    let server = private().await;
+    let broker = client(&server);
+    prepare(&broker, &topology(QUEUE, &[])).await;
+    publish_many(&broker, QUEUE, 3).await;
+    let mut subscription = subscribe(&broker, QUEUE, 10).await;
+    let settler = subscription.settler();
+    let acknowledged = next(&mut subscription).await;
+    settler
+        .settle(acknowledged.ticket, ack())
+        .expect("a live channel");
+    settler.flush().await;
+    let (one, two) = (next(&mut subscription).await, next(&mut subscription).await);
+
+    let (server, ()) = with(server, |server| server.kill()).await;
+    let end = tokio::time::timeout(PATIENCE, subscription.next()).await;
+    let end = end.expect("an end in time");
+    assert!(matches!(end, Err(Ended::Closed(_))), "{end:?}");
+    for ticket in [one.ticket, two.ticket] {
+        let refused = settler.settle(ticket, ack()).expect_err("a dead channel");
+        settler
+            .settle(refused, Settlement::Abandon)
+            .expect_err("a dead channel");
+    }
+    settler.flush().await;
+    subscription.cancel().await;
+    let away = broker.depth(QUEUE).await.expect_err("the broker is away");
+    assert!(away.is_transient(), "{away}");
+    let away = publish(&broker, QUEUE, "x").await.expect_err("away");
+    assert!(matches!(away, PublishError::Away(_)), "{away}");
+    assert!(!broker.is_up());
+
+    let (_server, ()) = with(server, |server| server.restart()).await;
+    let mut subscription = subscribe(&broker, QUEUE, 10).await;
+    for text in ["1", "2"] {
+        let again = next(&mut subscription).await;
+        assert_eq!(body(&again), text, "unsettled, in order");
+        assert!(again.message.redelivered);
+        let settled = subscription.settler().settle(again.ticket, ack());
+        settled.expect("a live channel");
+    }
+    eventually("publishing works again", async || {
+        publish(&broker, QUEUE, "later").await.ok()
+    })
+    .await;
+    assert_eq!(body(&next(&mut subscription).await), "later");
+    assert!(broker.is_up());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_starts_before_its_broker_connects_when_it_is_there() {
+    let (server, ()) = with(private().await, |server| server.kill()).await;
+    let broker = client(&server);
+    let start = Instant::now();
+    let away = broker.prepare(&topology(QUEUE, &[])).await;
+    assert!(away.expect_err("the broker is away").is_transient());
+    assert!(start.elapsed() < Duration::from_secs(5), "told at once");
+    let (_server, ()) = with(server, |server| server.restart()).await;
+    assert_eq!(prepare(&broker, &topology(QUEUE, &[])).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_wait_survive_a_killed_broker() {
+    const COUNT: usize = 200;
+    const STEP: Duration = Duration::from_secs(4);
+    let server = private().await;
+    let broker = client(&server);
+    prepare(&broker, &topology(QUEUE, &[STEP])).await;
+    // A queue that is younger than a second is not safe yet.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    publish_many(&broker, QUEUE, COUNT).await;
+    let mut subscription = subscribe(&broker, QUEUE, 256).await;
+    let mut taken = Vec::new();
+    for _ in 0..COUNT {
+        taken.push(next(&mut subscription).await);
+    }
+    let copies = taken
+        .iter()
+        .map(|delivery| broker.delay(QUEUE, &delivery.message, STEP, Duration::ZERO));
+    for copied in join_all(copies).await {
+        copied.expect("a confirmation");
+    }
+    let over = tokio::time::Instant::now() + STEP + Duration::from_secs(1);
+    let settler = subscription.settler();
+    for delivery in taken {
+        settler
+            .settle(delivery.ticket, ack())
+            .expect("a live channel");
+    }
+    settler.flush().await;
+
+    let (server, ()) = with(server, |server| server.kill()).await;
+    tokio::time::sleep_until(over).await;
+    let (_server, ()) = with(server, |server| server.restart()).await;
+    let mut subscription = subscribe(&broker, QUEUE, 256).await;
+    let mut back = BTreeSet::new();
+    while back.len() < COUNT {
+        back.insert(body(&next(&mut subscription).await));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_takes_nothing_fails_publishes_in_time_and_not_the_consumer() {
+    let server = private().await;
+    let mut options = options(&server);
+    options.publish_deadline = Duration::from_secs(1);
+    let broker = connect(options);
+    prepare(&broker, &topology(QUEUE, &[])).await;
+    publish_many(&broker, QUEUE, 50).await;
+    let (server, _) = with(server, |server| {
+        server.ctl(&["set_vm_memory_high_watermark", "absolute", "1"])
+    })
+    .await;
+    // Blocked at the latest by the second publish.
+    eventually("the alarm is on", async || {
+        publish(&broker, QUEUE, "x").await.err()
+    })
+    .await;
+    let start = Instant::now();
+    let late = publish(&broker, QUEUE, "y").await.expect_err("blocked");
+    assert!(matches!(late, PublishError::Deadline(_)), "{late}");
+    assert!(start.elapsed() < Duration::from_secs(3));
+
+    let mut subscription = subscribe(&broker, QUEUE, 10).await;
+    let settler = subscription.settler();
+    for n in 0..50 {
+        let delivery = next(&mut subscription).await;
+        assert_eq!(body(&delivery), n.to_string());
+        settler
+            .settle(delivery.ticket, ack())
+            .expect("a live channel");
+    }
+    let (_server, _) = with(server, |server| {
+        server.ctl(&["set_vm_memory_high_watermark", "absolute", "2GB"])
+    })
+    .await;
+    eventually("publishing works again", async || {
+        publish(&broker, QUEUE, "z").await.ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_broker_costs_no_call_more_than_its_deadline() {
+    let server = private().await;
+    let mut options = options(&server);
+    options.publish_deadline = Duration::from_secs(1);
+    options.call_deadline = Duration::from_secs(1);
+    let broker = connect(options.clone());
+    prepare(&broker, &topology(QUEUE, &[])).await;
+    publish_many(&broker, QUEUE, 3).await;
+    let mut subscription = subscribe(&broker, QUEUE, 10).await;
+    next(&mut subscription).await;
+    let (server, ()) = with(server, |server| server.freeze()).await;
+    let start = Instant::now();
+    let late = publish(&broker, QUEUE, "x").await.expect_err("frozen");
+    assert!(!late.is_undeliverable(), "{late}");
+    let late = broker.depth(QUEUE).await.expect_err("frozen");
+    assert!(late.is_transient(), "{late}");
+    subscription.settler().flush().await;
+    let late = connect(options).depth(QUEUE).await.expect_err("frozen");
+    assert!(late.is_transient(), "{late}");
+    assert!(start.elapsed() < Duration::from_secs(8), "bounded");
+
+    // Silent for too long: the connection is given up.
+    let end = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Err(end) = subscription.next().await {
+                return end;
+            }
+        }
+    });
+    let end = end.await.expect("an end in time");
+    assert!(matches!(end, Ended::Closed(_)), "{end:?}");
+    let (_server, ()) = with(server, |server| server.thaw()).await;
+    let mut subscription = subscribe(&broker, QUEUE, 10).await;
+    assert!(next(&mut subscription).await.message.redelivered);
+}
