@@ -1,0 +1,274 @@
+//! One message from delivery to settlement.
+//!
+//! Each await below is a place where the process may die. What a restart finds:
+//!
+//! | dies while | claim says | what happens |
+//! |---|---|---|
+//! | asking for the claim | nothing, or running | redelivered; the lock expires, the attempt counted |
+//! | the handler runs | running | the same |
+//! | committing | running or committed | runs again, or goes on with the outbox |
+//! | publishing the outbox | committed | redelivered; published again under the same ids |
+//! | recording a failure | running or failed | redelivered on the same side |
+//! | deferring | failed | the original or the copy comes, or both: one runs, one is a duplicate |
+//! | parking, burying | parking | redelivered; the letter is published (again) |
+//! | acknowledging | done or parked | redelivered; acknowledged without a call |
+
+mod attempt;
+mod ending;
+mod wait;
+
+use std::time::Duration;
+
+use holdfast_core::claim::{
+    self, Asked, BeginFacts, FencedBy, Next, ParkReason, Refused, Token, interpret,
+};
+use holdfast_core::settle::{Proof, Settlement};
+use holdfast_ports::message::Outbox;
+use holdfast_ports::store::{Begin, Place};
+
+use self::ending::Letter;
+use self::wait::{FIRST_LOOK, LONGEST_LOOK};
+use crate::ask::{NoAnswer, ask};
+use crate::books::Why;
+use crate::route::Route;
+use crate::session::{Job, Session};
+
+/// How one round over a message ended.
+enum Round {
+    /// The delivery is over.
+    Settle(Settlement),
+    /// Ask for the claim again after this time.
+    Wait(Duration, Why),
+    /// Ask for the claim again at once.
+    Again,
+}
+
+impl Round {
+    pub(super) fn ack(proof: Proof) -> Self {
+        Self::Settle(Settlement::Ack(proof))
+    }
+
+    const ABANDON: Self = Self::Settle(Settlement::Abandon);
+}
+
+impl Session {
+    /// Works on a delivery until it is settled.
+    pub(crate) async fn process(&self, job: Job) {
+        let settlement = self.work(&job).await;
+        self.settle(job, settlement);
+    }
+
+    async fn work(&self, job: &Job) -> Settlement {
+        let route = match &job.route {
+            Ok(route) => route,
+            Err(refusal) => {
+                let letter = Letter::without_claim(refusal.reason, &refusal.error);
+                return match self.bury(job, refusal.key.as_ref(), &letter).await {
+                    Some(confirmed) => Settlement::Ack(claim::buried_without_claim(confirmed)),
+                    None => Settlement::Abandon,
+                };
+            }
+        };
+        let at = self.place(route);
+        let mut look = FIRST_LOOK;
+        let left = job
+            .delivery
+            .message
+            .wait_left_ms
+            .map_or(Duration::ZERO, Duration::from_millis);
+        let mut round = if left.is_zero() {
+            Round::Again
+        } else {
+            Round::Wait(left, Why::Delay)
+        };
+        loop {
+            round = match round {
+                Round::Settle(settlement) => return settlement,
+                Round::Again => self.round(job, route, &at, &mut look).await,
+                Round::Wait(wait, why) => self.wait(job, wait, why).await,
+            };
+        }
+    }
+
+    fn place(&self, route: &Route) -> Place {
+        let spec = &self.context.spec;
+        Place {
+            group: spec.group.clone(),
+            key: route.key.clone(),
+            slot: spec.slot,
+            lease: self.epoch.map(|_| spec.name.clone()),
+            keep: spec.keep,
+        }
+    }
+
+    /// Asks for the claim once and does what the answer says.
+    async fn round(&self, job: &Job, route: &Route, at: &Place, look: &mut Duration) -> Round {
+        let context = &self.context;
+        let Some(permit) = self.permit().await else {
+            return Round::ABANDON;
+        };
+        let Some(plugin) = context.plugins.current(&context.spec.plugin) else {
+            return Round::Wait(LONGEST_LOOK, Why::Delay);
+        };
+        let token = Token((context.surroundings.random)());
+        let begin = Begin {
+            at: at.clone(),
+            facts: self.facts(route, token),
+            state: plugin.info().uses_state,
+        };
+        let answer = match ask("begin", &self.stopping, || {
+            context.store.begin(begin.clone())
+        })
+        .await
+        {
+            Ok(answer) => answer,
+            Err(NoAnswer::BadRecord(error)) => {
+                let letter = Letter::without_claim(ParkReason::BadRecord, &error);
+                return match self.bury(job, Some(&route.key), &letter).await {
+                    Some(confirmed) => Round::ack(claim::buried_without_claim(confirmed)),
+                    None => Round::ABANDON,
+                };
+            }
+            Err(other) => return self.unanswered(other),
+        };
+        count_answer(&answer);
+        let asked = Asked {
+            group: at.group.clone(),
+            key: at.key.clone(),
+            side: context.spec.side.clone(),
+            token,
+            epoch: self.epoch,
+            attempts: context.spec.backoff.attempts,
+            on_foreign: context.spec.on_foreign,
+        };
+        match interpret(asked, answer) {
+            Next::Run { claim, state } => {
+                self.attempt(job, route, at, claim, state, plugin, permit)
+                    .await
+            }
+            Next::GiveUp {
+                claim,
+                error,
+                first_seen_ms,
+            } => {
+                drop(permit);
+                let error =
+                    error.unwrap_or_else(|| "the process died during the last attempt".into());
+                let letter = Letter {
+                    reason: ParkReason::AttemptsSpent,
+                    error,
+                    attempts: claim.attempt() - 1,
+                    first_seen_ms: Some(first_seen_ms),
+                    digest: plugin.info().sha256.clone(),
+                    unsent: Outbox::default(),
+                };
+                self.park(job, at, claim, letter).await
+            }
+            Next::Ack(proof) => Round::ack(proof),
+            Next::Publish { outbox, tries } => {
+                drop(permit);
+                self.publish(job, at, &outbox, tries).await
+            }
+            Next::Bury {
+                reason,
+                error,
+                attempts,
+                first_seen_ms,
+                outbox,
+            } => {
+                drop(permit);
+                let letter = Letter {
+                    reason,
+                    error: error.unwrap_or_default(),
+                    attempts,
+                    first_seen_ms: Some(first_seen_ms),
+                    digest: plugin.info().sha256.clone(),
+                    unsent: outbox,
+                };
+                self.bury_claimed(job, at, &letter).await
+            }
+            Next::Conflict => {
+                drop(permit);
+                let letter = Letter::without_claim(
+                    ParkReason::KeyConflict,
+                    &format!(
+                        "another message with the key {:?} has another body",
+                        route.key.as_str()
+                    ),
+                );
+                match self.bury(job, Some(&route.key), &letter).await {
+                    Some(confirmed) => Round::ack(claim::buried_without_claim(confirmed)),
+                    None => Round::ABANDON,
+                }
+            }
+            Next::Wait(until) => Self::look_again(until, look, Why::Delay),
+            Next::Foreign { .. } => Self::look_again(LONGEST_LOOK, look, Why::OtherSide),
+            Next::Stop(by) => {
+                self.fence(by);
+                Round::ABANDON
+            }
+        }
+    }
+
+    fn facts(&self, route: &Route, token: Token) -> BeginFacts {
+        let spec = &self.context.spec;
+        let rule = self.context.rule.load();
+        let hashed = match &route.lane {
+            Some(lane) if spec.ordered() => lane.as_str(),
+            _ => route.key.as_str(),
+        };
+        BeginFacts {
+            side: spec.side.clone(),
+            owner_if_new: rule
+                .as_ref()
+                .map_or(&spec.side, |rule| rule.owner(hashed))
+                .clone(),
+            token,
+            fingerprint: route.fingerprint,
+            lane: route.lane.clone(),
+            sequence: route.sequence,
+            epoch: self.epoch,
+            lock: spec.lock(),
+            assign_timeout: rule
+                .as_ref()
+                .map_or(Duration::from_mins(1), |rule| rule.assign_timeout),
+        }
+    }
+
+    fn refused(&self, refused: Refused) -> Round {
+        match refused {
+            Refused::Lost => {}
+            Refused::Fenced(by) => self.fence(by),
+        }
+        Round::ABANDON
+    }
+
+    fn unanswered(&self, why: NoAnswer) -> Round {
+        match why {
+            NoAnswer::Stopped => {}
+            NoAnswer::Fenced => self.fence(FencedBy::Store),
+            NoAnswer::BadRecord(error) => {
+                tracing::error!(error, "the claim's record cannot be read any more")
+            }
+        }
+        Round::ABANDON
+    }
+}
+
+fn count_answer<S, O>(answer: &claim::BeginAnswer<S, O>) {
+    use claim::BeginAnswer as A;
+    let name = match answer {
+        A::Granted { .. } => "granted",
+        A::Foreign { .. } => "foreign",
+        A::Assigned { .. } => "assigned",
+        A::Done => "done",
+        A::Committed { .. } => "committed",
+        A::Parking { .. } => "parking",
+        A::Parked { .. } => "parked",
+        A::Busy { .. } => "busy",
+        A::Conflict => "conflict",
+        A::Stale { .. } => "stale",
+        A::Fenced(_) => "fenced",
+    };
+    metrics::counter!("holdfast_claims_total", "answer" => name).increment(1);
+}
