@@ -170,7 +170,7 @@ fn digests(repository: &Path) -> Result<String> {
 fn source_digest(repository: &Path, guest: &str) -> Result<String> {
     let mut files = Vec::new();
     for source in [
-        "wit",
+        "wit/holdfast.wit",
         "sdk/Cargo.toml",
         "sdk/src",
         "sdk/macros/Cargo.toml",

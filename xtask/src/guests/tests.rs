@@ -84,6 +84,7 @@ fn line_ends_the_place_of_the_repository_and_tests_do_not_change_the_digest() {
     );
     put(&other, "plugins/echo/src/tests.rs", "a test");
     put(&other, "plugins/probe/src/lib.rs", "another guest");
+    put(&other, "wit/messaging/messaging.wit", "another interface");
     assert_eq!(digest(&other), before);
 }
 
