@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use holdfast_core::cutover::{Percent, PercentError};
+use holdfast_core::cutover::Percent;
+
+use super::parse::{duration, header, name, percent};
 
 /// Where a configuration is looked for when none is named, in this order.
 pub const CONFIG_FILES: [&str; 2] = ["holdfast.toml", "config/holdfast.toml"];
@@ -391,24 +393,4 @@ pub struct Completions {
     /// The shell
     #[arg(value_enum)]
     pub shell: Shell,
-}
-
-fn name(text: &str) -> Result<String, holdfast_core::name::NameError> {
-    holdfast_core::name::check(text).map(|()| text.to_owned())
-}
-
-fn header(text: &str) -> Result<(String, String), &'static str> {
-    match text.split_once('=') {
-        Some(("", _)) => Err("the name of the header is empty"),
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => Err("a header is written NAME=VALUE"),
-    }
-}
-
-fn percent(text: &str) -> Result<Percent, PercentError> {
-    Percent::parse(text)
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    crate::config::parse_duration(text)
 }

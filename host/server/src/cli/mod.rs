@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod args;
+mod parse;
 
 #[cfg(test)]
 mod tests;

@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of an environment variable that the file does not name.
-    pub(super) fn from_env(&self, name: &str) -> Option<String> {
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
         (self.env)(name)
     }
 

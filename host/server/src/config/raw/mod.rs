@@ -65,7 +65,7 @@ impl Raw {
             str::parse::<SocketAddr>,
         );
         let listen = admin.or(r, "listen", loopback, address);
-        let default_token = r.from_env("HOLDFAST_ADMIN_TOKEN").unwrap_or_default();
+        let default_token = r.variable("HOLDFAST_ADMIN_TOKEN").unwrap_or_default();
         let token = admin.or(r, "token", default_token, token);
         let hosts = admin.or(r, "hosts", Vec::new(), list(100, host));
         admin.close(r);

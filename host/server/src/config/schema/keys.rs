@@ -1,63 +1,6 @@
 //! Every key of the configuration.
 
-use super::key::{Key, Kind};
-
-const fn table(path: &'static str, about: &'static str) -> Key {
-    Key {
-        path,
-        kind: Kind::Table,
-        default: None,
-        required: false,
-        about,
-    }
-}
-
-const fn named(path: &'static str, about: &'static str) -> Key {
-    Key {
-        path,
-        kind: Kind::Named,
-        default: None,
-        required: false,
-        about,
-    }
-}
-
-const fn must(path: &'static str, kind: Kind, about: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        default: None,
-        required: true,
-        about,
-    }
-}
-
-const fn may(path: &'static str, kind: Kind, about: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        default: None,
-        required: false,
-        about,
-    }
-}
-
-const fn or(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        default: Some(default),
-        required: false,
-        about,
-    }
-}
-
-const fn needed(key: Key) -> Key {
-    Key {
-        required: true,
-        ..key
-    }
-}
+use super::key::{Key, Kind, may, must, named, needed, or, table};
 
 const CA: &str =
     "File with the certificates (PEM) to trust instead of the system's; with TLS only.";
