@@ -26,6 +26,7 @@ pub(super) struct Setup {
     store: String,
     name: &'static str,
     instances: &'static str,
+    concurrency: usize,
     admin: Port,
 }
 
@@ -41,6 +42,7 @@ impl Setup {
         servers: &Servers,
         variant: Variant,
         instances: &'static str,
+        concurrency: usize,
     ) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder")?;
         let plugins = folder.path().join("plugins");
@@ -55,6 +57,7 @@ impl Setup {
             store: hand::store(servers, variant),
             name: variant.name(),
             instances,
+            concurrency,
             admin: Port::free()?,
         })
     }
@@ -75,12 +78,12 @@ impl Setup {
     /// Lets the host empty a queue that was filled before.
     pub(super) fn measure(&self, servers: &Servers, messages: usize) -> Result<Run> {
         let memory = used_memory(servers)?;
-        let host = self.launch(&servers.rabbitmq.url())?;
+        let mut host = self.launch(&servers.rabbitmq.url())?;
         let pid = host.program.pid();
         let note = || Ok((cpu(pid)?, ServerCpu::now(servers)?));
         let window = self
             .sampler()
-            .follow(messages, note)
+            .follow(messages, || host.check(), note)
             .with_context(|| format!("the host printed: {}", host.program.output()))?;
         let (own_before, before) = window.before;
         let (own_after, after) = window.after;
@@ -119,6 +122,7 @@ impl Setup {
             store,
             name,
             instances,
+            concurrency,
             ..
         } = self;
         let plugins = self.plugins.display();
@@ -143,7 +147,7 @@ instances = "{instances}"
 broker = "main"
 queue = "bench-{name}"
 plugin = "bench-json"
-concurrency = 256
+concurrency = {concurrency}
 prefetch = 256
 
 [admin]

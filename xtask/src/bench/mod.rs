@@ -39,6 +39,9 @@ pub(crate) struct Options {
     /// Only these variants, by name or letter
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<Variant>,
+    /// Handlers that Holdfast runs at once, of 256 messages fetched
+    #[arg(long, default_value_t = 256)]
+    concurrency: usize,
     /// Messages a second when latency is measured; 0 leaves it out
     #[arg(long, default_value_t = 1000)]
     rate: u32,
@@ -117,7 +120,13 @@ impl Bench<'_> {
     fn prepare(&mut self, variant: Variant) -> Result<()> {
         self.progress.set_message(format!("preparing {variant}"));
         if let Some(instances) = variant.instances() {
-            let setup = host::Setup::new(self.programs, self.servers, variant, instances)?;
+            let setup = host::Setup::new(
+                self.programs,
+                self.servers,
+                variant,
+                instances,
+                self.options.concurrency,
+            )?;
             setup.start(&self.servers.rabbitmq.url())?.stop()?;
             self.hosts.push((variant, setup));
         }

@@ -49,18 +49,21 @@ impl Sampler {
     }
 
     /// Follows a host from before its first message to the completion of the
-    /// last. `note` is called at both ends. The window opens at the last look
+    /// last. `check` is called at each look, and ends it with an error; `note`
+    /// is called at both ends. The window opens at the last look
     /// that saw nothing received, which counts against the host, by up to the
     /// 2 ms between two looks.
     pub(super) fn follow<T>(
         &self,
         messages: usize,
+        mut check: impl FnMut() -> Result<()>,
         mut note: impl FnMut() -> Result<T>,
     ) -> Result<Window<T>> {
         let mut progress = Instant::now();
         let (mut opened, mut first, mut before) = (None, 0.0, None);
         let mut last = 0.0;
         loop {
+            check()?;
             if progress.elapsed() > PATIENCE {
                 bail!("failed to see progress for {PATIENCE:?}: {last} of {messages} completed");
             }
@@ -133,7 +136,69 @@ fn read(text: &str) -> Sample {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
+
+    /// Answers each look with the next pair of counters, on a new connection.
+    fn host(counters: &'static [(u32, u32)]) -> Sampler {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for (received, completed) in counters {
+                let (mut stream, _) = listener.accept().unwrap();
+                let asked = stream.read(&mut [0; 1024]).unwrap();
+                assert!(asked > 0);
+                let body = format!(
+                    "holdfast_received_total{{consumer=\"a\"}} {received}\n\
+                     holdfast_messages_total{{ending=\"completed\"}} {completed}\n"
+                );
+                let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length";
+                write!(stream, "{head}: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
+        });
+        Sampler::new(format!("http://{address}"))
+    }
+
+    fn counting() -> impl FnMut() -> Result<u32> {
+        let mut looks = 0;
+        move || {
+            looks += 1;
+            Ok(looks)
+        }
+    }
+
+    #[test]
+    fn the_window_opens_with_the_last_look_that_saw_nothing() {
+        let sampler = host(&[(0, 0), (0, 0), (60, 40), (100, 100)]);
+        let window = sampler.follow(100, || Ok(()), counting()).unwrap();
+        assert_eq!(window.messages, 100);
+        assert_eq!((window.before, window.after), (2, 3));
+        assert!(window.seconds > 0.0);
+    }
+
+    #[test]
+    fn what_was_completed_before_the_first_look_does_not_count() {
+        let sampler = host(&[(60, 40), (100, 100)]);
+        let window = sampler.follow(100, || Ok(()), counting()).unwrap();
+        assert_eq!(window.messages, 60);
+    }
+
+    #[test]
+    fn a_host_that_ends_ends_the_measurement() {
+        let sampler = host(&[(0, 0)]);
+        let mut looks = 0;
+        let check = || {
+            looks += 1;
+            match looks {
+                1 => Ok(()),
+                _ => bail!("the host ended"),
+            }
+        };
+        let error = sampler.follow(100, check, counting()).unwrap_err();
+        assert_eq!(error.to_string(), "the host ended");
+    }
 
     #[test]
     fn counters_are_summed_over_consumers_and_nothing_else() {
