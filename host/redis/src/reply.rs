@@ -137,8 +137,9 @@ impl Reply {
     /// A state hash; the empty one where there is none.
     pub(crate) fn snapshot(&mut self) -> Result<Snapshot, PortError> {
         let mut snapshot = Snapshot::default();
-        let Some(value) = self.rest.next() else {
-            return Ok(snapshot);
+        let value = match self.rest.next() {
+            None | Some(Value::Nil) => return Ok(snapshot),
+            Some(value) => value,
         };
         for (name, value) in pairs(value).ok_or_else(|| self.unexpected())? {
             if name == b"v" {

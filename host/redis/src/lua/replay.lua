@@ -13,7 +13,7 @@ if r.compact then
     r = past
   end
 end
-if r.reason == UNDELIVERABLE and r.outbox ~= '' then
+if r.reason == UNDELIVERABLE then
   r.state = 'C'
   r.tries = 0
 else
