@@ -19,11 +19,13 @@
 //!
 //! [`FaultyStore`] wraps any store and misbehaves as a test tells it to.
 
+mod broker;
 pub mod clock;
 mod engine;
 mod faults;
 mod rows;
 mod store;
 
+pub use broker::{Browsed, EmbeddedBroker, QueueView};
 pub use faults::{Faults, FaultyStore};
 pub use store::EmbeddedStore;
