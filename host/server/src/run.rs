@@ -55,7 +55,7 @@ pub async fn run(path: &Path) -> Result<ExitCode, Failure> {
     let app = build(loaded).await?;
     let stop = app.stopped.clone();
     let listener = listen(&app).await?;
-    let served = tokio::spawn(admin::serve(listener, Arc::clone(&app)));
+    let served = tokio::spawn(admin::serve(listener, Arc::clone(&app), stop.clone()));
     let seen = reload::seen(path, &app.config.load());
     let watched = tokio::spawn(reload::watch(Arc::clone(&app), path.to_owned(), seen, stop.clone()));
     signals.wait(&app, path).await;

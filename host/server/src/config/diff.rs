@@ -27,7 +27,9 @@ pub struct Change {
 const PREFIX: &str = "it is part of every key in the store";
 const STORE: &str = "claims do not move from one store to another";
 const LISTENER: &str = "the listener is open already";
-const SERVER: &str = "consumers are connected to it; add a broker under another name instead";
+const SERVER: &str = "consumers are connected to it";
+const CONNECTED: &str = "brokers are connected when the host starts";
+const FOLDER: &str = "the folder is watched already";
 const LOG: &str = "the log is open already";
 const RULE: &str = "the store holds the group to the rules of its first start";
 const RULE_OF_STORE: &str = "the store has the live rule; change it with `holdfast cutover set`";
@@ -39,7 +41,7 @@ impl Valid {
         let mut changes = Changes(Vec::new());
         changes.restart("service", self.service != new.service, PREFIX);
         changes.restart("store", self.store != new.store, STORE);
-        changes.live("plugin-dir", self.plugin_dir != new.plugin_dir);
+        changes.restart("plugin-dir", self.plugin_dir != new.plugin_dir, FOLDER);
         changes.restart(
             "admin.listen",
             self.admin.listen != new.admin.listen,
@@ -48,12 +50,12 @@ impl Valid {
         changes.live("admin.token", self.admin.token != new.admin.token);
         changes.live("admin.hosts", self.admin.hosts != new.admin.hosts);
         changes.restart("log.format", self.log.format != new.log.format, LOG);
-        changes.live("log.level", self.log.level != new.log.level);
+        changes.restart("log.level", self.log.level != new.log.level, LOG);
         for (name, old, new) in pairs(&self.brokers, &new.brokers) {
             let key = format!("brokers.{name}");
             match (old, new) {
                 (Some(old), Some(new)) => changes.restart(&key, old != new, SERVER),
-                _ => changes.live(&key, true),
+                _ => changes.restart(&key, true, CONNECTED),
             }
         }
         for (name, old, new) in pairs(&self.plugins, &new.plugins) {

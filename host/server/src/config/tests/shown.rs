@@ -1,6 +1,6 @@
 //! How errors are shown, and that all of them are.
 
-use super::{parse, refused, with};
+use super::{parse, refused, swap, with};
 use crate::config::colour_wanted;
 
 #[test]
@@ -53,6 +53,12 @@ fn what_can_be_told_beside_broken_syntax_is_told() {
             "14:1 unknown key `keep` in [consumers.a]",
         ],
     );
+}
+
+#[test]
+fn a_key_lost_to_broken_syntax_is_not_called_missing() {
+    let text = swap("plugin = \"p\"", "plugin \"p\"");
+    refused("no equals sign", &text, &["11:8 this is not TOML"]);
 }
 
 #[test]

@@ -64,6 +64,31 @@ pub enum AllowHost {
     },
 }
 
+impl std::fmt::Display for AllowHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let port = match self {
+            Self::Name { name, port } => {
+                f.write_str(name)?;
+                port
+            }
+            Self::Below { domain, port } => {
+                write!(f, "*.{domain}")?;
+                port
+            }
+            Self::Address { ip: IpAddr::V6(ip), port: Some(port) } => return write!(f, "[{ip}]:{port}"),
+            Self::Address { ip, port } => {
+                write!(f, "{ip}")?;
+                port
+            }
+            Self::Network { ip, prefix } => return write!(f, "{ip}/{prefix}"),
+        };
+        match port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl AllowHost {
     /// Reads `host`, `*.host`, either with `:port`, `ip`, `ip:port`,
     /// `[ipv6]:port` or `ip/prefix`.
