@@ -42,6 +42,9 @@ impl Percent {
     pub fn parse(text: &str) -> Result<Self, PercentError> {
         let text = text.trim();
         if let Some(rest) = text.strip_prefix('-') {
+            if rest.starts_with(['+', '-']) {
+                return Err(PercentError::NotANumber);
+            }
             return match Self::parse(rest) {
                 Ok(Self(0)) => Ok(Self(0)),
                 Ok(_) | Err(PercentError::OutOfRange) => Err(PercentError::OutOfRange),
