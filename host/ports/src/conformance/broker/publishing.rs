@@ -39,20 +39,25 @@ async fn an_exchange_that_does_not_exist_is_the_targets_fault(bed: Bed) {
 async fn each_of_many_publishes_at_once_gets_its_own_answer(bed: Bed) {
     bed.prepare().await;
     let missing = unique("missing");
-    let publishes: Vec<_> = (0..200)
-        .map(|n| {
-            let bad = n % 3 == 0;
-            let queue = if bad { &missing } else { &bed.queue };
-            let message = to_queue(queue, format!("message {n}"));
+    let publishers: Vec<_> = (0..40)
+        .map(|publisher| {
+            let (queue, missing) = (bed.queue.clone(), missing.clone());
             let broker = bed.broker.clone();
-            tokio::spawn(async move { (n, bad, broker.publish(message).await) })
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    let bad = (publisher + n) % 3 == 0;
+                    let target = if bad { &missing } else { &queue };
+                    let message = to_queue(target, format!("message {n} of {publisher}"));
+                    match (bad, broker.publish(message).await) {
+                        (false, Ok(_)) | (true, Err(PublishError::Returned(_))) => {}
+                        (_, answer) => panic!("{n} of {publisher} to {target}: {answer:?}"),
+                    }
+                }
+            })
         })
         .collect();
-    for publish in publishes {
-        match publish.await.expect("an answer") {
-            (_, false, Ok(_)) | (_, true, Err(PublishError::Returned(_))) => {}
-            (n, bad, answer) => panic!("message {n}, missing queue {bad}: {answer:?}"),
-        }
+    for publisher in publishers {
+        publisher.await.expect("each has its own answer");
     }
 }
 
