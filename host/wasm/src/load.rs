@@ -180,7 +180,8 @@ fn weight(host: &Host, component: &Component, settings: &PluginSettings) -> Resu
         let text = "it imports core modules".to_owned();
         return Err(LoadError::TooManyParts(text));
     };
-    let first = needs.max_initial_memory_size.unwrap_or(0);
+    let pages = needs.max_initial_memory_size.unwrap_or(0);
+    let first = pages.saturating_mul(64 << 10);
     if first > settings.memory {
         return Err(LoadError::Memory {
             needs: first,

@@ -1,6 +1,10 @@
 //! What the tests of this folder share: calls, guests written as text, a log
 //! that can be looked at.
-#![expect(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![expect(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses a part of it"
+)]
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
