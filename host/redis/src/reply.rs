@@ -59,18 +59,24 @@ impl Reply {
         self.rest.next().ok_or_else(|| self.unexpected())
     }
 
+    /// A number out of a record; one that cannot be is the record's fault.
     pub(crate) fn number(&mut self) -> Result<u64, PortError> {
-        match self.next()? {
-            Value::Int(number) => u64::try_from(number).map_err(|_| self.unexpected()),
-            value => {
-                let text = text(value).ok_or_else(|| self.unexpected())?;
-                text.parse().map_err(|_| self.unexpected())
-            }
-        }
+        let number = match self.next()? {
+            Value::Int(number) => u64::try_from(number).ok(),
+            value => text(value).and_then(|digits| digits.parse().ok()),
+        };
+        number.ok_or_else(|| self.out_of_range())
     }
 
     pub(crate) fn count(&mut self) -> Result<u32, PortError> {
-        u32::try_from(self.number()?).map_err(|_| self.unexpected())
+        u32::try_from(self.number()?).map_err(|_| self.out_of_range())
+    }
+
+    fn out_of_range(&self) -> PortError {
+        PortError::bad_record(format!(
+            "{}: a number in its record is impossible",
+            self.what
+        ))
     }
 
     pub(crate) fn optional_number(&mut self) -> Result<Option<u64>, PortError> {
