@@ -21,7 +21,7 @@ pub const KEYS: &[Key] = &[
         "plugin-dir",
         Kind::Text,
         "\"plugins\"",
-        "Folder of the plugins, relative to the working directory, without `..`; `orders.wasm` in it is the plugin `orders`.",
+        "Folder of the plugins, relative to the working directory, without `..`; `orders.wasm` in it is the plugin `orders`. Cannot change live.",
     ),
     needed(table("store", "The claim store. Cannot change live.")),
     must(
@@ -45,7 +45,7 @@ pub const KEYS: &[Key] = &[
     ),
     needed(named(
         "brokers",
-        "The brokers, at least one. A broker's settings cannot change live; one can be added or removed.",
+        "The brokers, at least one. Cannot change live.",
     )),
     table("brokers.*", "One broker."),
     must(
@@ -348,12 +348,12 @@ pub const KEYS: &[Key] = &[
         "[]",
         "Further `Host` names to answer to.",
     ),
-    table("log", "The log, on stderr."),
+    table("log", "The log, on stderr. Cannot change live."),
     or(
         "log.format",
         Kind::Choice(&["text", "json"]),
         "\"text\"",
-        "For people, or one JSON object per line. Cannot change live.",
+        "For people, or one JSON object per line.",
     ),
     or(
         "log.level",

@@ -106,20 +106,18 @@ fn value(key: &Key) -> Value {
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::new();
-    for table in KEYS
-        .iter()
-        .filter(|key| matches!(key.kind, Kind::Table | Kind::Named))
-    {
-        section(
-            &mut out,
-            table.path,
-            table.about,
-            matches!(table.kind, Kind::Named),
-        );
+    section(&mut out, "", "", false);
+    for table in KEYS {
+        match table.kind {
+            Kind::Named => section(&mut out, table.path, table.about, true),
+            // The tables under a name belong to the section of all of them.
+            Kind::Table if !table.path.ends_with(".*") => {
+                section(&mut out, table.path, table.about, false);
+            }
+            _ => {}
+        }
     }
-    let mut top = String::new();
-    section(&mut top, "", "", false);
-    top + &out
+    out
 }
 
 fn section(out: &mut String, path: &str, about: &str, named: bool) {

@@ -40,12 +40,7 @@ fn most_settings_are_taken_up_live() {
             with("[consumers.b]\nbroker = \"main\"\nqueue = \"b\"\nplugin = \"p\"\n"),
             "consumers.b",
         ),
-        (
-            with("[brokers.second]\nkind = \"embedded\"\n"),
-            "brokers.second",
-        ),
         (swap("timeout = \"5s\"", "timeout = \"6s\""), "plugins.p"),
-        (with("[log]\nlevel = \"debug\"\n"), "log.level"),
         (with("[admin]\ntoken = \"t\"\n"), "admin.token"),
         (with("[cutover.a]\nfrom = \"a\"\nto = \"b\"\n"), "cutover.a"),
     ] {
@@ -66,6 +61,15 @@ fn what_cannot_change_live_says_so() {
         ),
         (with("[admin]\nlisten = \"127.0.0.1:0\"\n"), "admin.listen"),
         (with("[log]\nformat = \"json\"\n"), "log.format"),
+        (with("[log]\nlevel = \"debug\"\n"), "log.level"),
+        (
+            with("[brokers.second]\nkind = \"embedded\"\n"),
+            "brokers.second",
+        ),
+        (
+            swap("version = 1", "version = 1\nplugin-dir = \"other\""),
+            "plugin-dir",
+        ),
         (
             with("[consumers.a.claim]\nkey = \"json:/k\"\n"),
             "consumers.a.claim.key",
