@@ -75,7 +75,10 @@ impl std::fmt::Display for AllowHost {
                 write!(f, "*.{domain}")?;
                 port
             }
-            Self::Address { ip: IpAddr::V6(ip), port: Some(port) } => return write!(f, "[{ip}]:{port}"),
+            Self::Address {
+                ip: IpAddr::V6(ip),
+                port: Some(port),
+            } => return write!(f, "[{ip}]:{port}"),
             Self::Address { ip, port } => {
                 write!(f, "{ip}")?;
                 port
