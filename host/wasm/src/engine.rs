@@ -116,7 +116,7 @@ impl Host {
 
     /// How many places one plugin may have at once.
     pub(crate) fn share(&self) -> u32 {
-        (self.options.instances / SHARE.1 * SHARE.0).max(1)
+        (self.options.instances.saturating_mul(SHARE.0) / SHARE.1).max(1)
     }
 
     /// Waits for a place in the pool. None when there is none in time.

@@ -268,7 +268,12 @@ impl<T: Send + 'static> Shared<T> {
                 drop(slot);
                 answers.add(running.answer, answer, now);
             }
-            Err(_) => task.state.store(FINISHED, Ordering::Release),
+            Err(_) => {
+                task.state.store(FINISHED, Ordering::Release);
+                drop(slot);
+                // What is left of it may panic again.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(running)));
+            }
         }
         answers.hand_over_if_due(now);
         spent
@@ -381,78 +386,5 @@ impl Wake for Unpark {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicBool;
-
-    fn pool(count: usize) -> Threads<u32> {
-        Threads::start(count, &tokio::runtime::Handle::current()).expect("threads start")
-    }
-
-    /// Spins a turn at a time until told to stop.
-    fn spinner(stop: Arc<AtomicBool>) -> Work<u32> {
-        Box::pin(async move {
-            let mut turns = 0;
-            while !stop.load(Ordering::Acquire) {
-                let turn = Instant::now();
-                while turn.elapsed() < Duration::from_millis(1) {
-                    std::hint::spin_loop();
-                }
-                turns += 1;
-                tokio::task::yield_now().await;
-            }
-            turns
-        })
-    }
-
-    #[tokio::test]
-    async fn work_finishes_while_more_guests_spin_than_there_are_threads() {
-        let (pool, stop) = (pool(1), Arc::new(AtomicBool::new(false)));
-        let spinners: Vec<_> = (0..4).map(|_| pool.run(spinner(stop.clone()))).collect();
-        for number in 0..50 {
-            assert_eq!(pool.run(Box::pin(async move { number })).await, Ok(number));
-        }
-        stop.store(true, Ordering::Release);
-        for spinner in spinners {
-            assert!(spinner.await.is_ok());
-        }
-    }
-
-    #[tokio::test]
-    async fn work_that_waits_for_a_timer_holds_no_thread() {
-        let pool = pool(1);
-        let waits: Vec<_> = (0..64)
-            .map(|_| {
-                pool.run(Box::pin(async {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    u32::from(ran() < Duration::from_millis(40))
-                }))
-            })
-            .collect();
-        let began = Instant::now();
-        for wait in waits {
-            assert_eq!(wait.await, Ok(1), "waiting is not running");
-        }
-        assert!(began.elapsed() < Duration::from_millis(64 * 50));
-    }
-
-    #[tokio::test]
-    async fn work_goes_on_when_nobody_waits_for_its_answer() {
-        let pool = pool(1);
-        let (tell, told) = oneshot::channel();
-        drop(pool.run(Box::pin(async move {
-            tokio::task::yield_now().await;
-            let _ = tell.send(());
-            1
-        })));
-        assert_eq!(told.await, Ok(()));
-    }
-
-    #[tokio::test]
-    async fn work_that_panics_costs_nothing_but_its_own_answer() {
-        let pool = pool(1);
-        let broken = pool.run(Box::pin(async { panic!("planted by a test") }));
-        assert!(broken.await.is_err());
-        assert_eq!(pool.run(Box::pin(async { 7 })).await, Ok(7));
-    }
-}
+#[path = "threads_tests.rs"]
+mod tests;

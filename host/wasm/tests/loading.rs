@@ -216,6 +216,16 @@ async fn a_component_that_cannot_start_is_refused() {
 }
 
 #[tokio::test]
+async fn a_component_that_takes_too_long_to_compile_is_given_up() {
+    let host = with(Options {
+        load_timeout: Duration::from_millis(1),
+        ..Options::default()
+    });
+    let error = refusal(&host, prebuilt("probe")).await;
+    assert!(matches!(error, LoadError::Timeout(_)), "{error}");
+}
+
+#[tokio::test]
 async fn a_refused_version_leaves_the_old_one_serving() {
     let host = host();
     serve(&host, "orders", guest(1, OK)).await;
