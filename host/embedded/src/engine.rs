@@ -5,6 +5,9 @@
 //! so the caller's thread does the same for all who wait at that moment; that
 //! keeps a simulation free of threads.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
