@@ -71,7 +71,8 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     } else {
         body
     };
-    serde_json::from_slice(body).map_err(|error| Problem::bad(format!("the body is wrong: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad(format!("the body is wrong: {error}")))
 }
 
 #[cfg(test)]

@@ -52,8 +52,19 @@ pub(super) async fn list(
         if left == 0 {
             break;
         }
-        let found = admin.app.host.parts().store.list(&group, state, left).await?;
-        claims.extend(found.iter().take(left).map(|claim| shown::claim(&group, claim)));
+        let found = admin
+            .app
+            .host
+            .parts()
+            .store
+            .list(&group, state, left)
+            .await?;
+        claims.extend(
+            found
+                .iter()
+                .take(left)
+                .map(|claim| shown::claim(&group, claim)),
+        );
     }
     Ok(Json(claims))
 }
@@ -71,7 +82,11 @@ pub(super) async fn show(
 }
 
 fn no_claim(at: &Place) -> Problem {
-    Problem::not_found(format!("the group {} has no claim with the key {:?}", at.group, at.key.as_str()))
+    Problem::not_found(format!(
+        "the group {} has no claim with the key {:?}",
+        at.group,
+        at.key.as_str()
+    ))
 }
 
 #[derive(Deserialize)]

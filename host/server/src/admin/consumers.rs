@@ -80,15 +80,24 @@ async fn set_paused(
     for consumer in &running {
         let name = consumer.context().spec.name.as_str();
         admin.app.host.set_paused(name, paused).await?;
-        tracing::info!(consumer = name, paused, "the intake was changed by an operator");
+        tracing::info!(
+            consumer = name,
+            paused,
+            "the intake was changed by an operator"
+        );
     }
-    Ok(Json(json!({"consumers": names(&running), "paused": paused})))
+    Ok(Json(
+        json!({"consumers": names(&running), "paused": paused}),
+    ))
 }
 
 /// The running consumers that a name stands for.
 fn running(app: &App, name: &str) -> Result<Vec<Arc<Consumer>>, Problem> {
     let names = groups::consumers(&app.config.load().valid, name);
-    let found: Vec<_> = names.iter().filter_map(|name| app.host.consumer(name)).collect();
+    let found: Vec<_> = names
+        .iter()
+        .filter_map(|name| app.host.consumer(name))
+        .collect();
     if found.is_empty() {
         return Err(Problem::not_found(format!("no consumer is named {name:?}")));
     }
@@ -96,7 +105,10 @@ fn running(app: &App, name: &str) -> Result<Vec<Arc<Consumer>>, Problem> {
 }
 
 fn names(consumers: &[Arc<Consumer>]) -> Vec<String> {
-    consumers.iter().map(|consumer| consumer.context().spec.name.to_string()).collect()
+    consumers
+        .iter()
+        .map(|consumer| consumer.context().spec.name.to_string())
+        .collect()
 }
 
 /// Gives the lease up, where this instance leads.
@@ -105,19 +117,28 @@ pub(super) async fn step_down(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let running = running(&admin.app, &name)?;
-    if running.iter().all(|consumer| consumer.context().spec.lease.is_none()) {
-        return Err(Problem::conflict(format!("the consumer {name} has no lease")));
+    if running
+        .iter()
+        .all(|consumer| consumer.context().spec.lease.is_none())
+    {
+        return Err(Problem::conflict(format!(
+            "the consumer {name} has no lease"
+        )));
     }
     let leads = |consumer: &Arc<Consumer>| consumer.status().epoch.is_some();
     let leading: Vec<_> = running.into_iter().filter(leads).collect();
     if leading.is_empty() {
-        return Err(Problem::conflict(format!("this instance does not lead {name}; ask the one that does")));
+        return Err(Problem::conflict(format!(
+            "this instance does not lead {name}; ask the one that does"
+        )));
     }
     for consumer in &leading {
         consumer.step_down();
         tracing::info!(consumer = %consumer.context().spec.name, "told to step down by an operator");
     }
-    Ok(Json(json!({"consumers": names(&leading), "stepping_down": true})))
+    Ok(Json(
+        json!({"consumers": names(&leading), "stepping_down": true}),
+    ))
 }
 
 /// Who leads, until when, in which epoch.

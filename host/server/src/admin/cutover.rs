@@ -29,7 +29,9 @@ pub(super) async fn show(
 async fn current(admin: &Admin, group: &Group) -> Result<Rule, Problem> {
     let rule = admin.app.host.parts().store.rule(group).await?;
     rule.ok_or_else(|| {
-        Problem::not_found(format!("the group {group} has no cut-over rule; [cutover.{group}] makes one"))
+        Problem::not_found(format!(
+            "the group {group} has no cut-over rule; [cutover.{group}] makes one"
+        ))
     })
 }
 
@@ -85,7 +87,14 @@ pub(super) async fn set(
         return Err(outdated(&group, &old));
     }
     let new = change.of(&old)?;
-    match admin.app.host.parts().store.set_rule(&group, &new, change.revision).await? {
+    match admin
+        .app
+        .host
+        .parts()
+        .store
+        .set_rule(&group, &new, change.revision)
+        .await?
+    {
         Ok(rule) => {
             tracing::info!(
                 %group, enabled = rule.enabled, percent = %rule.percent,
@@ -98,7 +107,10 @@ pub(super) async fn set(
 }
 
 fn outdated(group: &Group, there: &Rule) -> Problem {
-    let detail = format!("the current revision is {}; another change came first", there.revision);
+    let detail = format!(
+        "the current revision is {}; another change came first",
+        there.revision
+    );
     Problem::conflict(detail).with("current", shown::rule(group, there))
 }
 
@@ -109,11 +121,23 @@ mod tests {
     #[test]
     fn a_percentage_is_read_from_its_digits() {
         for (raw, hundredths) in [("12.5", 1250), ("\"0.29\"", 29), ("100", 10_000), ("-0", 0)] {
-            assert_eq!(percent(raw).map(Percent::hundredths).ok(), Some(hundredths), "{raw}");
+            assert_eq!(
+                percent(raw).map(Percent::hundredths).ok(),
+                Some(hundredths),
+                "{raw}"
+            );
         }
         for raw in [
-            "1e309", "1e1", "-1", "101", "0.001", "12.50000000000000000001", "\"nan\"", "true",
-            "[1]", "\"\\u0031\"",
+            "1e309",
+            "1e1",
+            "-1",
+            "101",
+            "0.001",
+            "12.50000000000000000001",
+            "\"nan\"",
+            "true",
+            "[1]",
+            "\"\\u0031\"",
         ] {
             assert!(percent(raw).is_err(), "{raw}");
         }

@@ -65,7 +65,8 @@ impl Listener {
                 ready: health::readiness(app).1,
             };
             for (name, data) in self.seen.changes(now) {
-                self.queue.push_back(Event::default().event(name).data(data.to_string()));
+                self.queue
+                    .push_back(Event::default().event(name).data(data.to_string()));
             }
         }
         let event = self.queue.pop_front()?;
@@ -130,7 +131,10 @@ mod tests {
     }
 
     fn names(seen: &mut Seen, now: Now) -> Vec<&'static str> {
-        seen.changes(now).into_iter().map(|(name, _)| name).collect()
+        seen.changes(now)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect()
     }
 
     #[test]
@@ -139,6 +143,9 @@ mod tests {
         let first = names(&mut seen, now("starting", 0));
         assert_eq!(first, ["phase", "consumers", "plugins", "ready"]);
         assert_eq!(names(&mut seen, now("starting", 5)), ["consumers"]);
-        assert_eq!(names(&mut seen, now("consuming", 5)), ["phase", "consumers", "ready"]);
+        assert_eq!(
+            names(&mut seen, now("consuming", 5)),
+            ["phase", "consumers", "ready"]
+        );
     }
 }

@@ -73,7 +73,9 @@ fn state(claim: &ClaimView, rule: Option<&Rule>, members: &[Member]) -> String {
             let then = wait.map_or_else(String::new, |wait| {
                 format!(" Another side may take it over {wait} after it was assigned.")
             });
-            format!("It was not run yet: it belongs to the side {side}, which has not begun it.{then}")
+            format!(
+                "It was not run yet: it belongs to the side {side}, which has not begun it.{then}"
+            )
         }
         StateName::Running => {
             let until = claim.locked_until_ms.and_then(time);
@@ -99,7 +101,8 @@ fn state(claim: &ClaimView, rule: Option<&Rule>, members: &[Member]) -> String {
              is still being sent; then the message is acknowledged."
         ),
         StateName::Done if claim.reason.as_deref() == Some("stale") => {
-            "It was not run: its sequence was not above the last one applied in its lane.".to_owned()
+            "It was not run: its sequence was not above the last one applied in its lane."
+                .to_owned()
         }
         StateName::Done => format!(
             "It was run: the side {side} finished it. Every further delivery is acknowledged as a \
@@ -172,7 +175,10 @@ fn others(claim: &ClaimView, members: &[Member]) -> Vec<String> {
             } else {
                 "is left to the owner and dropped"
             };
-            format!("The same message at {} (side {}) {does}.", member.consumer, member.side)
+            format!(
+                "The same message at {} (side {}) {does}.",
+                member.consumer, member.side
+            )
         })
         .collect()
 }
@@ -204,7 +210,12 @@ mod tests {
             error: error.map(str::to_owned),
             locked_until_ms: Some(0),
             fingerprint: None,
-            history: vec![step(0, "begin"), step(1, "fail"), step(2, "begin"), step(3, "fail")],
+            history: vec![
+                step(0, "begin"),
+                step(1, "fail"),
+                step(2, "begin"),
+                step(3, "fail"),
+            ],
         }
     }
 

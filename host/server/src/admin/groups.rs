@@ -36,16 +36,18 @@ pub(super) fn members(config: &Valid) -> impl Iterator<Item = Member<'_>> {
 /// Every group, by name.
 pub(super) fn all(config: &Valid) -> Vec<Group> {
     let names: BTreeMap<String, ()> = members(config).map(|member| (member.group, ())).collect();
-    names.keys().filter_map(|name| Group::new(name).ok()).collect()
+    names
+        .keys()
+        .filter_map(|name| Group::new(name).ok())
+        .collect()
 }
 
 /// The group with this name.
 pub(super) fn known(config: &Valid, name: &str) -> Result<Group, Problem> {
     let known = members(config).any(|member| member.group == name);
-    Group::new(name)
-        .ok()
-        .filter(|_| known)
-        .ok_or_else(|| Problem::not_found(format!("no consumer of this host has the group {name:?}")))
+    Group::new(name).ok().filter(|_| known).ok_or_else(|| {
+        Problem::not_found(format!("no consumer of this host has the group {name:?}"))
+    })
 }
 
 /// Where the claim of a key is.
@@ -56,7 +58,9 @@ pub(super) fn place(config: &Valid, group: &str, key: &str) -> Result<Place, Pro
     }
     let member = members(config).find(|member| member.group == group.as_str());
     let Some(claim) = member.map(|member| &member.consumer.claim) else {
-        return Err(Problem::not_found("no consumer of this host has that group"));
+        return Err(Problem::not_found(
+            "no consumer of this host has that group",
+        ));
     };
     Ok(Place {
         key: ClaimKey::from_known(key),
@@ -90,7 +94,9 @@ pub(super) fn consumers(config: &Valid, name: &str) -> Vec<String> {
     members(config)
         .map(|member| member.name)
         .filter(|running| {
-            let partition = running.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+            let partition = running
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('.'));
             let number = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
             running == name || (whole && partition.is_some_and(number))
         })
@@ -116,7 +122,9 @@ mod tests {
             plugin = "echo"
             lease = {}
         "#;
-        crate::config::parse_str("test.toml", text, &|_| None).expect("it is right").valid
+        crate::config::parse_str("test.toml", text, &|_| None)
+            .expect("it is right")
+            .valid
     }
 
     #[test]
@@ -124,7 +132,10 @@ mod tests {
         let config = config();
         let groups: Vec<String> = all(&config).iter().map(ToString::to_string).collect();
         assert_eq!(groups, ["orders", "parts.0", "parts.1", "parts.2"]);
-        assert_eq!(consumers(&config, "parts"), ["parts.0", "parts.1", "parts.2"]);
+        assert_eq!(
+            consumers(&config, "parts"),
+            ["parts.0", "parts.1", "parts.2"]
+        );
         assert_eq!(consumers(&config, "parts.1"), ["parts.1"]);
         assert!(consumers(&config, "part").is_empty());
         assert_eq!(leases(&config).len(), 1);
@@ -133,7 +144,13 @@ mod tests {
     #[test]
     fn a_claim_is_looked_for_only_in_groups_that_are_there() {
         let config = config();
-        assert_eq!(place(&config, "orders", "a/b").expect("a group").key.as_str(), "a/b");
+        assert_eq!(
+            place(&config, "orders", "a/b")
+                .expect("a group")
+                .key
+                .as_str(),
+            "a/b"
+        );
         for group in ["other", "../orders", "", "parts"] {
             assert!(place(&config, group, "a").is_err(), "{group}");
         }

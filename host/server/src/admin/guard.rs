@@ -36,7 +36,10 @@ pub(super) async fn check(
             listen: admin.listen,
             hosts: &config.valid.admin.hosts,
         };
-        let authority = request.uri().authority().map(|authority| authority.as_str());
+        let authority = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str());
         let allowed = rules
             .host(request.headers(), authority)
             .and_then(|host| rules.origin(request.headers(), host));
@@ -50,7 +53,9 @@ pub(super) async fn check(
     };
     let headers = response.headers_mut();
     let set = |headers: &mut HeaderMap, name: &'static str, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     };
     set(headers, "x-content-type-options", "nosniff");
     set(headers, "x-frame-options", "DENY");
@@ -68,7 +73,11 @@ struct Rules<'a> {
 impl Rules<'_> {
     /// The host that a request names, if it is ours. A name may carry any port:
     /// there may be a forwarded port in between.
-    fn host<'r>(&self, headers: &'r HeaderMap, authority: Option<&'r str>) -> Result<&'r str, Problem> {
+    fn host<'r>(
+        &self,
+        headers: &'r HeaderMap,
+        authority: Option<&'r str>,
+    ) -> Result<&'r str, Problem> {
         let mut all = headers.get_all(HOST).iter();
         let header = match (all.next(), all.next()) {
             (_, Some(_)) => return Err(Problem::bad("there are several Host headers")),
@@ -107,7 +116,10 @@ impl Rules<'_> {
 
     fn is_ours(&self, authority: &str) -> bool {
         let name = name_of(authority);
-        let ip = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let ip = name
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>();
         let own = match ip {
             Ok(ip) => ip.to_canonical().is_loopback() || ip == self.listen.ip(),
             Err(_) => name.eq_ignore_ascii_case("localhost"),
@@ -132,17 +144,16 @@ fn name_of(authority: &str) -> &str {
 }
 
 fn port_of(authority: &str) -> Option<u16> {
-    authority.strip_prefix(name_of(authority))?.strip_prefix(':')?.parse().ok()
+    authority
+        .strip_prefix(name_of(authority))?
+        .strip_prefix(':')?
+        .parse()
+        .ok()
 }
 
 /// Every change needs the token where there is one; reads need it where the
 /// interface listens beyond this machine.
-fn authorized(
-    admin: &valid::Admin,
-    listen: SocketAddr,
-    reads: bool,
-    headers: &HeaderMap,
-) -> bool {
+fn authorized(admin: &valid::Admin, listen: SocketAddr, reads: bool, headers: &HeaderMap) -> bool {
     let near = listen.ip().to_canonical().is_loopback();
     let Some(token) = &admin.token else {
         return near;
@@ -172,13 +183,19 @@ fn authorized(
 /// Compares in a time that does not tell where two texts differ.
 fn same(shown: &[u8], token: &[u8]) -> bool {
     let (shown, token) = (Sha256::digest(shown), Sha256::digest(token));
-    let differ = shown.iter().zip(token.iter()).fold(0, |all, (a, b)| all | (a ^ b));
+    let differ = shown
+        .iter()
+        .zip(token.iter())
+        .fold(0, |all, (a, b)| all | (a ^ b));
     std::hint::black_box(differ) == 0
 }
 
 /// The password of Basic credentials: base64 of `user:password`.
 fn password(encoded: &[u8]) -> Option<Vec<u8>> {
-    let encoded = encoded.strip_suffix(b"==").or(encoded.strip_suffix(b"=")).unwrap_or(encoded);
+    let encoded = encoded
+        .strip_suffix(b"==")
+        .or(encoded.strip_suffix(b"="))
+        .unwrap_or(encoded);
     let mut decoded = Vec::with_capacity(encoded.len());
     let (mut bits, mut held) = (0u32, 0);
     for byte in encoded {
@@ -204,7 +221,11 @@ fn password(encoded: &[u8]) -> Option<Vec<u8>> {
 fn unauthorized(page: bool) -> Response {
     let detail = "this needs the header Authorization: Bearer with the value of admin.token";
     let mut response = Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
-    let how = if page { "Basic realm=\"holdfast\"" } else { "Bearer" };
+    let how = if page {
+        "Basic realm=\"holdfast\""
+    } else {
+        "Bearer"
+    };
     let how = HeaderValue::from_static(how);
     response.headers_mut().insert(WWW_AUTHENTICATE, how);
     response
@@ -233,16 +254,34 @@ mod tests {
         let hosts = ["ops.example.com".to_owned()];
         let rules = rules("10.0.0.5:7070", &hosts);
         for host in [
-            "localhost:7070", "LOCALHOST", "127.0.0.1:7070", "127.8.0.1", "[::1]:7070",
-            "10.0.0.5:7070", "10.0.0.5", "Ops.Example.com:8443",
+            "localhost:7070",
+            "LOCALHOST",
+            "127.0.0.1:7070",
+            "127.8.0.1",
+            "[::1]:7070",
+            "10.0.0.5:7070",
+            "10.0.0.5",
+            "Ops.Example.com:8443",
         ] {
-            assert!(rules.host(&headers(&[("host", host)]), None).is_ok(), "{host}");
+            assert!(
+                rules.host(&headers(&[("host", host)]), None).is_ok(),
+                "{host}"
+            );
         }
         for host in [
-            "evil.example", "10.0.0.6", "localhost.evil.example", "127.0.0.1.evil.example",
-            "", "localhost@evil.example", "ops.example.com.evil.example", "0.0.0.0",
+            "evil.example",
+            "10.0.0.6",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            "localhost@evil.example",
+            "ops.example.com.evil.example",
+            "0.0.0.0",
         ] {
-            assert!(rules.host(&headers(&[("host", host)]), None).is_err(), "{host}");
+            assert!(
+                rules.host(&headers(&[("host", host)]), None).is_err(),
+                "{host}"
+            );
         }
         assert!(rules.host(&headers(&[]), None).is_err());
         let two = headers(&[("host", "localhost"), ("host", "evil.example")]);
@@ -256,14 +295,24 @@ mod tests {
         let hosts = ["ops.example.com".to_owned()];
         let rules = rules("127.0.0.1:7070", &hosts);
         let refused = |origin: &str| {
-            rules.origin(&headers(&[("origin", origin)]), "127.0.0.1:7070").is_err()
+            rules
+                .origin(&headers(&[("origin", origin)]), "127.0.0.1:7070")
+                .is_err()
         };
-        for origin in ["http://127.0.0.1:7070", "http://localhost:7070", "https://ops.example.com"] {
+        for origin in [
+            "http://127.0.0.1:7070",
+            "http://localhost:7070",
+            "https://ops.example.com",
+        ] {
             assert!(!refused(origin), "{origin}");
         }
         for origin in [
-            "null", "http://evil.example", "http://localhost:3000", "http://127.0.0.1",
-            "file://127.0.0.1:7070", "",
+            "null",
+            "http://evil.example",
+            "http://localhost:3000",
+            "http://127.0.0.1",
+            "file://127.0.0.1:7070",
+            "",
         ] {
             assert!(refused(origin), "{origin}");
         }
@@ -305,7 +354,12 @@ mod tests {
         let basic = headers(&[("authorization", "Basic dXNlcjpzM2NyZXQ=")]);
         assert!(authorized(&with, far, true, &basic));
         assert!(!authorized(&with, far, false, &basic));
-        for wrong in ["Basic dXNlcjpzM2NyZXM=", "Basic ?", "Basic", "Basic dXNlcg=="] {
+        for wrong in [
+            "Basic dXNlcjpzM2NyZXM=",
+            "Basic ?",
+            "Basic",
+            "Basic dXNlcg==",
+        ] {
             let wrong = headers(&[("authorization", wrong)]);
             assert!(!authorized(&with, far, true, &wrong));
         }

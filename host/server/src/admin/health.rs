@@ -22,7 +22,11 @@ pub(super) async fn live(State(admin): State<Arc<Admin>>) -> Json<Value> {
 /// 200 when every consumer does what it should.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Value>) {
     let (ready, detail) = readiness(&admin.app);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(detail))
 }
 
@@ -104,9 +108,7 @@ fn consumers(app: &App, draining: bool, wrong: &mut Vec<String>) -> Vec<Value> {
 /// Refused files do not make a host unready: the version before serves.
 fn plugins(app: &App) -> Vec<Value> {
     let rows = app.plugins.rows();
-    let row = |row: &crate::plugin_dir::PluginRow| {
-        json!({"name": row.info.name, "sha256": row.info.sha256, "refused": row.refused})
-    };
+    let row = |row: &crate::plugin_dir::PluginRow| json!({"name": row.info.name, "sha256": row.info.sha256, "refused": row.refused});
     rows.iter().map(row).collect()
 }
 
@@ -121,6 +123,9 @@ pub(super) async fn version() -> Json<Value> {
 
 /// The metrics in the Prometheus text format.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
     (kind, admin.app.metrics.render())
 }

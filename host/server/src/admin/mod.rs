@@ -91,7 +91,10 @@ fn router(admin: Arc<Admin>) -> Router {
         .nest("/api/v1", api)
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&admin), guard::check))
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&admin),
+            guard::check,
+        ))
         .with_state(admin)
 }
 

@@ -64,5 +64,7 @@ fn refused(why: String) -> Problem {
 pub(super) async fn accept_store(State(admin): State<Arc<Admin>>) -> Result<Json<Value>, Problem> {
     let identity = admin.app.host.guard().accept().await?;
     tracing::warn!(id = identity.id, "an operator accepted the store as it is");
-    Ok(Json(json!({"accepted": true, "id": identity.id, "pulse": identity.pulse})))
+    Ok(Json(
+        json!({"accepted": true, "id": identity.id, "pulse": identity.pulse}),
+    ))
 }

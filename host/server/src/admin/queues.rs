@@ -50,7 +50,9 @@ pub(super) async fn publish(
         }
     };
     if id.is_empty() || id.len() > LONGEST_ID {
-        return Err(Problem::bad(format!("a message id has 1 to {LONGEST_ID} bytes")));
+        return Err(Problem::bad(format!(
+            "a message id has 1 to {LONGEST_ID} bytes"
+        )));
     }
     let kind = headers.get(CONTENT_TYPE);
     let message = Outgoing {
@@ -78,14 +80,20 @@ fn broker(config: &Valid, queue: &str, named: Option<String>) -> Result<String, 
         return Ok(only.clone());
     }
     let reads = |consumer: &&crate::config::valid::Consumer| {
-        consumer.bindings().iter().any(|binding| binding.queue == queue)
+        consumer
+            .bindings()
+            .iter()
+            .any(|binding| binding.queue == queue)
     };
     let mut readers = config.consumers.values().filter(reads).map(|c| &c.broker);
     match readers.next() {
         Some(first) if readers.all(|other| other == first) => Ok(first.clone()),
         _ => {
             let all: Vec<&str> = config.brokers.keys().map(String::as_str).collect();
-            Err(Problem::bad(format!("name the broker with ?broker=, one of {}", all.join(", "))))
+            Err(Problem::bad(format!(
+                "name the broker with ?broker=, one of {}",
+                all.join(", ")
+            )))
         }
     }
 }

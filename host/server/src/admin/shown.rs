@@ -68,7 +68,12 @@ pub(super) fn consumer(consumer: &Consumer, status: &Status) -> Map<String, Valu
     let spec = &consumer.context().spec;
     let ended: Map<String, Value> = Ending::ALL
         .iter()
-        .map(|ending| (ending.as_str().to_owned(), status.ledger.ended(*ending).into()))
+        .map(|ending| {
+            (
+                ending.as_str().to_owned(),
+                status.ledger.ended(*ending).into(),
+            )
+        })
         .collect();
     let why = match &status.phase {
         Phase::Waiting(why) => Some(why.as_str()),
@@ -99,7 +104,10 @@ pub(super) fn consumer(consumer: &Consumer, status: &Status) -> Map<String, Valu
         ("ended", ended.into()),
         ("findings", findings.into()),
     ];
-    fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    fields
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
 }
 
 /// A plugin in service.
