@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_core::claim::steps::{self, CommitFacts, Shown};
 use holdfast_core::claim::{self, BeginAnswer, CommitAnswer, Decision, Record, Scope, State};
-use holdfast_core::key::Lane;
+use holdfast_core::key::{KeyValue, Lane};
 use holdfast_ports::error::{Kind, PortError};
 use holdfast_ports::message::{Outbox, Snapshot, Staged, StateChange};
 use holdfast_ports::store::{Begin, Commit, LeaseName, Place, Slot};
@@ -204,6 +204,7 @@ pub(super) fn commit(
         }
         return Ok(answer);
     }
+    countable(at, &commit.effects.outbox)?;
     if let Some(sequence) = commit.sequence {
         let key = keys::last_sequence(at, lane);
         let last: Option<u64> = rows.get(&key)?;
@@ -244,21 +245,36 @@ fn apply(values: &mut BTreeMap<String, Vec<u8>>, changes: Vec<StateChange>) {
     }
 }
 
-/// The next number of each message's lane. Where each key has a hash slot of its
-/// own, a clustered store could not count over the keys, so none is minted.
+/// The lane of a published message, as the next consumer will know it.
+fn lane_of(message: &Staged) -> Option<Lane> {
+    let text = message.lane.clone()?;
+    Lane::from_value(KeyValue::Text(text)).ok()
+}
+
+/// Where each key has a hash slot of its own, a clustered store could not count
+/// over the keys; so no store does.
+fn countable(at: &Place, outbox: &[Staged]) -> Result<(), PortError> {
+    if at.slot == Slot::Key && outbox.iter().any(|message| lane_of(message).is_some()) {
+        return Err(PortError::permanent(
+            "mint sequence numbers: a group with slot = \"key\" cannot publish in lanes",
+        ));
+    }
+    Ok(())
+}
+
+/// The next number of each message's lane. The counters stay for good, since a
+/// number that comes again would be dropped as stale.
 fn mint(rows: &mut Rows<'_>, at: &Place, outbox: &[Staged]) -> Result<Vec<Option<u64>>, Stop> {
     let mut minted = Vec::with_capacity(outbox.len());
     for message in outbox {
-        let number = match &message.lane {
-            Some(lane) if at.slot == Slot::Group => {
-                let key = keys::last_minted(at, lane);
-                let number = rows.get::<u64>(&key)?.unwrap_or(0).saturating_add(1);
-                rows.put(&key, &number, Some(at.keep))?;
-                Some(number)
-            }
-            _ => None,
+        let Some(lane) = lane_of(message) else {
+            minted.push(None);
+            continue;
         };
-        minted.push(number);
+        let key = keys::last_minted(at, &lane);
+        let number = rows.get::<u64>(&key)?.unwrap_or(0).saturating_add(1);
+        rows.put(&key, &number, None)?;
+        minted.push(Some(number));
     }
     Ok(minted)
 }

@@ -56,8 +56,8 @@ pub(super) fn last_sequence(at: &Place, lane: Option<&Lane>) -> Key {
 }
 
 /// The last number minted in a lane of outgoing messages.
-pub(super) fn last_minted(at: &Place, lane: &str) -> Key {
-    Key::new(b'm', &[at.group.as_str(), lane])
+pub(super) fn last_minted(at: &Place, lane: &Lane) -> Key {
+    Key::new(b'm', &[at.group.as_str(), lane.as_str()])
 }
 
 pub(super) fn lease(of: &LeaseName) -> Key {

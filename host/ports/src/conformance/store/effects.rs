@@ -5,6 +5,7 @@ use holdfast_core::claim::{BeginAnswer, CommitAnswer};
 use super::bed::{Bed, Message};
 use super::cases;
 use crate::message::{Effects, Snapshot, StateChange};
+use crate::store::Slot;
 
 cases![
     state_is_written_with_the_commit_and_read_with_the_next_grant,
@@ -16,6 +17,7 @@ cases![
     a_repeated_commit_changes_the_state_once,
     the_version_grows_only_when_the_state_changes,
     state_belongs_to_the_lane_and_without_one_to_the_key,
+    where_each_key_has_its_own_slot_state_is_of_the_key,
     state_is_shared_by_the_sides_of_a_group,
     a_begin_that_does_not_ask_for_state_gets_none,
 ];
@@ -173,6 +175,20 @@ async fn state_belongs_to_the_lane_and_without_one_to_the_key(bed: Bed) {
     assert_eq!(keyed.granted().await.state, Snapshot::default());
     keyed.commit_with(changes(vec![set("a", b"key")])).await;
     let other = bed.message("another key").granted().await;
+    assert_eq!(other.state, Snapshot::default());
+}
+
+async fn where_each_key_has_its_own_slot_state_is_of_the_key(bed: Bed) {
+    let with_slot = |key: &str| {
+        let mut message = bed.message(key).lane("lane");
+        message.at.slot = Slot::Key;
+        message
+    };
+    let first = with_slot("1");
+    first.granted().await;
+    first.commit_with(changes(vec![set("a", b"1")])).await;
+    assert_eq!(first.again().begin().await, BeginAnswer::Done);
+    let other = with_slot("2").granted().await;
     assert_eq!(other.state, Snapshot::default());
 }
 

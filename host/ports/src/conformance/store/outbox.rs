@@ -7,11 +7,15 @@ use holdfast_core::claim::{
 
 use super::bed::{Bed, Message};
 use super::cases;
+use crate::error::Kind;
 use crate::message::{Effects, Header, Outbox, Staged, StateChange, Target};
+use crate::store::{Commit, Slot};
 
 cases![
     a_committed_claim_hands_its_outbox_to_whoever_begins_it_next,
     numbers_are_minted_in_each_lane_and_never_twice,
+    an_odd_lane_is_a_lane_and_an_empty_one_is_none,
+    where_each_key_has_its_own_slot_no_number_can_be_minted,
     a_repeated_commit_answers_with_the_same_numbers,
     a_published_claim_is_done_however_often_it_is_said,
     a_committed_claim_can_neither_fail_nor_be_released,
@@ -116,6 +120,50 @@ async fn numbers_are_minted_in_each_lane_and_never_twice(bed: Bed) {
     assert_eq!(a, [a[0], a[0] + 1, a[0] + 2, a[0] + 3]);
     assert_eq!([first[1], second[1]], [None, None]);
     assert_eq!(second[2], first[2].map(|number| number + 1));
+}
+
+async fn an_odd_lane_is_a_lane_and_an_empty_one_is_none(bed: Bed) {
+    let long = "x".repeat(1000);
+    let outbox = [
+        staged(b"1", Some("é: {y} %")),
+        staged(b"2", Some("")),
+        staged(b"3", Some(&long)),
+        staged(b"4", Some("a\0b")),
+    ];
+    let first = commit(&bed.message("1"), &outbox).await;
+    assert_eq!(first[1], None);
+    let second = commit(&bed.message("2"), &outbox).await;
+    let next = |number: &Option<u64>| number.map(|number| number + 1);
+    assert!(first[0].is_some() && first[2].is_some() && first[3].is_some());
+    assert_eq!(second, first.iter().map(next).collect::<Vec<_>>());
+}
+
+async fn where_each_key_has_its_own_slot_no_number_can_be_minted(bed: Bed) {
+    let mut message = bed.message("k").lane("lane");
+    message.at.slot = Slot::Key;
+    message.granted().await;
+    let refused = bed
+        .store
+        .commit(
+            &message.at,
+            message.shown(),
+            &Commit {
+                lane: message.facts.lane.clone(),
+                sequence: None,
+                effects: Effects {
+                    state: vec![StateChange::Set("seen".to_owned(), b"yes".to_vec())],
+                    outbox: vec![staged(b"1", Some("a"))],
+                    ..Effects::default()
+                },
+            },
+        )
+        .await
+        .expect_err("a number was minted");
+    assert_eq!(refused.kind, Kind::Permanent, "{refused}");
+    let unchanged = message.granted().await;
+    assert_eq!((unchanged.attempt, unchanged.state.values.len()), (1, 0));
+    let minted = commit_again(&message, &[staged(b"1", None)]).await;
+    assert_eq!(minted, [None]);
 }
 
 async fn a_repeated_commit_answers_with_the_same_numbers(bed: Bed) {
