@@ -43,8 +43,8 @@ scripts! {
 }
 
 const SHARED: &[(&str, &str)] = &[
-    ("fence.lua", include_str!("lua/fence.lua")),
     ("store.lua", include_str!("lua/store.lua")),
+    ("epoch.lua", include_str!("lua/epoch.lua")),
     ("clock.lua", include_str!("lua/clock.lua")),
     ("record.lua", include_str!("lua/record.lua")),
     ("attempt.lua", include_str!("lua/attempt.lua")),

@@ -1,43 +1,46 @@
 -- May this side run this message now?
 -- KEYS claim, incarnation, lease, state, last sequence (those not needed are
 -- left out at the end and are the claim's in between)
--- ARGV 1 store expected, 2 epoch, 3 token, 4 side, 5 owner if new, 6 fingerprint
--- or '', 7 lock in us, 8 keep in ms, 9 assign time-out in us; nothing more when
--- there is nothing more, else 10 lane or '', 11 sequence as 20 digits or '', 12
--- '1' to bring the state
--- Answers {1, attempt, fence, first seen in ms, error, state} granted,
--- {2, owner, state} foreign, {3, owner} assigned, 4 done, {5, tries, attempt,
--- outbox, minted} committed, {6, reason, error, attempt, first seen in ms,
--- outbox, minted} parking, {7, reason} parked, {8, us} busy, 9 conflict,
--- {10, last} stale.
---!include fence.lua
+-- ARGV 1 store expected, 2 how the record of a new claim begins (see
+-- record.lua), 3 lock in us, 4 keep in ms, 5 assign time-out in us; nothing
+-- more when there is nothing more, else 6 epoch or '', 7 owner if new, 8 lane
+-- or '', 9 sequence as 20 digits or '', 10 '1' to bring the state
+-- Answers the fence alone for a new claim, {1, attempt, fence, first seen in ms,
+-- error, state} granted, {2, owner, state} foreign, {3, owner} assigned, 4 done,
+-- {5, tries, attempt, outbox, minted} committed, {6, reason, error, attempt,
+-- first seen in ms, outbox, minted} parking, {7, reason} parked, {8, us} busy,
+-- 9 conflict, {10, last} stale.
+local head, keep_ms, epoch = ARGV[2], ARGV[4], ARGV[6] or ''
+--!include store.lua
+--!include epoch.lua
 --!include clock.lua
-local key, token, side, owner, fingerprint = KEYS[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local lock_until, keep_ms, lane, sequence = now + ARGV[7], ARGV[8], ARGV[10] or '', ARGV[11] or ''
-local last = sequence ~= '' and redis.call('GETEX', KEYS[5], 'PX', keep_ms)
-local state = ARGV[12] == '1' and redis.call('HGETALL', KEYS[4])
-local known
-
-if owner == side and not (last and sequence <= last) then
+local key, lock_until, state, last, known = KEYS[1], now + ARGV[3]
+local lane, sequence, tail, fresh = '', '', nil, true
+if ARGV[6] then
+  lane, sequence = ARGV[8], ARGV[9]
+  tail = struct.pack('>dI4BBc0I4I4I4B', tonumber(epoch) or 0, 0, 0, #lane, lane, 0, 0, 0, 0)
+  state = ARGV[10] == '1' and redis.call('HGETALL', KEYS[4])
+  last = sequence ~= '' and redis.call('GETEX', KEYS[5], 'PX', keep_ms)
+  fresh = ARGV[7] == string.sub(head, 20) and not (last and sequence <= last)
+end
+if fresh then
   -- If it is new it is granted: one command to look and to write. The layout
   -- is that of record.lua, which is not loaded for this.
-  local flags = 1 + (fingerprint ~= '' and 2 or 0) + (ARGV[2] ~= '' and 16 or 0)
-  known = redis.call('SET', key, struct.pack('>c1c8c8BBc0I4ddddI4BBc0I4I4I4B',
-    'R', token, fingerprint ~= '' and fingerprint or '\0\0\0\0\0\0\0\0', flags, #side, side,
-    1, now, now, lock_until, tonumber(ARGV[2]) or 0, 0, 0, #lane, lane, 0, 0, 0, 0),
+  known = redis.call('SET', key, head
+    .. struct.pack('>I4I4ddd', now / 1000000, 1, now, now, lock_until)
+    .. (tail or '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'),
     'PX', keep_ms, 'NX', 'GET')
   if not known then
-    if state then
-      return {1, 1, now, now / 1000, false, state}
-    end
-    return {1, 1, now, now / 1000}
+    return state and {1, 1, now, now / 1000, false, state} or now
   end
 else
   known = redis.call('GET', key)
 end
 
 --!include record.lua
-if fingerprint == '' then fingerprint = nil end
+local token, side = string.sub(head, 4, 11), string.sub(head, 20)
+local fingerprint = has(string.byte(head, 2), 2) and string.sub(head, 12, 19) or nil
+local owner = ARGV[7] or side
 local r
 if known then
   r = decode(known)
@@ -48,7 +51,7 @@ if known then
     return 9
   end
   if r.side ~= side then
-    if r.state ~= 'A' or now < r.lock_until + ARGV[9] then
+    if r.state ~= 'A' or now < r.lock_until + ARGV[5] then
       return {2, r.side, r.state}
     end
     r.side = side
@@ -82,8 +85,7 @@ elseif r.state == 'R' then
   if repeated then
     return granted()
   end
-  local epoch = tonumber(ARGV[2])
-  local deposed = r.epoch and epoch and r.epoch < epoch
+  local deposed = r.epoch and epoch ~= '' and r.epoch < tonumber(epoch)
   if r.lock_until > now and not deposed then
     return {8, r.lock_until - now}
   end
@@ -102,7 +104,7 @@ r.attempt = r.attempt + 1
 r.fence = math.max(r.fence + 1, now)
 r.state = 'R'
 r.lock_until = lock_until
-r.epoch = tonumber(ARGV[2])
+r.epoch = tonumber(epoch)
 r.fingerprint = r.fingerprint or fingerprint
 note(r, now, 'begin', side, '')
 keep(key, r, keep_ms)

@@ -1,29 +1,34 @@
 -- Records success and stores the effects, all or nothing.
 -- KEYS claim, incarnation, lease, state, last sequence, then one counter for
 -- each lane that messages are published in
--- ARGV 1 store expected, 2 epoch, 3 token, 4 keep in ms; nothing more when there
--- are no effects, else: 5 sequence as 20 digits or '', 6 version of the state
--- read or '', 7 '1' when the state belongs to the key, 8 outbox or '', 9 number
--- of state changes, then of each 's', name, value or 'd', name, '', then of each
--- message the number of its counter (1 for KEYS[6]) or '', all or none.
+-- ARGV 1 store expected, 2 token, 3 keep in ms; nothing more when there are no
+-- effects and no epoch, else: 4 epoch or '', 5 sequence as 20 digits or '', 6
+-- version of the state read or '', 7 '1' when the state belongs to the key, 8
+-- outbox or '', 9 number of state changes, then of each 's', name, value or 'd',
+-- name, '', then of each message the number of its counter (1 for KEYS[6]) or
+-- '', all or none.
 -- Answers 1 done, {2, minted} committed, 3 state moved, 4 lost.
---!include fence.lua
-local key, token, keep_ms = KEYS[1], ARGV[3], ARGV[4]
-local known = redis.call('GET', key)
-if not ARGV[5] and known and string.byte(known) == 82 and string.sub(known, 2, 9) == token then
-  local flags, length = string.byte(known, 18, 19)
-  if flags % 16 < 8 then
+local key, token, keep_ms, epoch = KEYS[1], ARGV[2], ARGV[3], ARGV[4] or ''
+local known, id = unpack(redis.call('MGET', key, KEYS[2]))
+if ARGV[1] ~= '' and id ~= ARGV[1] then
+  return -1
+end
+--!include epoch.lua
+if known and not ARGV[5] then
+  local state, flags, length = string.byte(known, 1, 3)
+  if state == 82 and string.sub(known, 4, 11) == token and flags % 16 < 8 then
     -- A first attempt without effects: cut the record down as record.lua
     -- would, without loading it.
-    local first_seen = struct.unpack('>d', known, length + 32)
-    redis.call('SET', key, struct.pack('>BI4', flags % 4 < 2 and 160 or 224, first_seen / 1000000)
-      .. string.sub(known, 2, 17) .. string.sub(known, 20, 19 + length), 'PX', keep_ms)
+    redis.call('SET', key, (flags % 4 < 2 and '\160' or '\224')
+      .. string.sub(known, 4, 23 + length), 'PX', keep_ms)
     return 1
   end
 end
 
 --!include clock.lua
 --!include record.lua
+-- Unlike MGET, this tells a value of another type from none.
+known = known or redis.call('GET', key)
 if not known then
   return 4
 end

@@ -4,19 +4,22 @@
 -- finished, at most 28 bytes for a side of up to 7:
 --   1  128 + 64 (has fingerprint) + 32 (has token) + ending: 0 completed,
 --      1 stale, 1 + n parked for reason n
---   4  first seen, in seconds     8  token     8  fingerprint     rest: side
+--   8  token      8  fingerprint      side      4  first seen, in seconds
 --
 -- unfinished, and parked with an outbox that is still to be sent:
 --   1  A assigned, R running, F failed, C committed, K parking, P parked,
 --      D done (in the history beside a finished claim only)
---   8  token     8  fingerprint (zeros where there is none)
 --   1  1 has token + 2 has fingerprint + 4 replayed + 8 eventful
 --      + 16 has epoch + 32 has error
---   side, attempt, fence, first seen, lock until (assigned: since), epoch,
---   tries, reason, lane, error, minted numbers, outbox, number of events
+--   1  length of the side
+--   8  token      8  fingerprint (zeros where there is none)      side
+--      (as far as here the host writes it for a new claim)
+--   4  first seen, in seconds, so that what is kept in the end is one piece
+--   attempt, fence, first seen, lock until (assigned: since), epoch, tries,
+--   reason, lane, error, minted numbers, outbox, number of events
 --   rest: events (step, time, attempt, side, detail), oldest first. No events
 --   in a running claim: it began once, when it was first seen.
-local HEAD = '>c1c8c8BBc0I4ddddI4BBc0I4c0I4c0I4c0B'
+local NUMBERS = '>I4I4ddddI4BBc0I4c0I4c0I4c0B'
 local EVENT = '>BdI4Bc0I4c0'
 local ZEROS = string.rep('\0', 8)
 local HISTORY_MS = 3600000
@@ -54,23 +57,28 @@ local function note(r, now, step, side, detail)
   end
 end
 
+local function identity(r)
+  return (r.token or ZEROS) .. (r.fingerprint or ZEROS) .. r.side
+end
+
 local function encode(r)
   local flags = (r.token and 1 or 0) + (r.fingerprint and 2 or 0) + (r.replayed and 4 or 0)
     + (r.eventful and 8 or 0) + (r.epoch and 16 or 0) + (r.error and 32 or 0)
   local lane, error = r.lane or '', r.error or ''
-  return struct.pack(HEAD, r.state, r.token or ZEROS, r.fingerprint or ZEROS, flags,
-    #r.side, r.side, r.attempt, r.fence, r.first_seen, r.lock_until or 0, r.epoch or 0,
-    r.tries, r.reason, #lane, lane, #error, error, #r.minted, r.minted,
-    #r.outbox, r.outbox, r.count) .. r.events
+  return r.state .. string.char(flags, #r.side) .. identity(r)
+    .. struct.pack(NUMBERS, r.first_seen / 1000000, r.attempt, r.fence, r.first_seen,
+      r.lock_until or 0, r.epoch or 0, r.tries, r.reason, #lane, lane, #error, error,
+      #r.minted, r.minted, #r.outbox, r.outbox, r.count) .. r.events
 end
 
 local function decode_finished(value)
-  local kind, seconds = struct.unpack('>BI4', value)
+  local kind = string.byte(value)
   local ending = kind % 32
-  local r = new_record(string.sub(value, 22), seconds * 1000000)
+  local seconds = struct.unpack('>I4', value, #value - 3)
+  local r = new_record(string.sub(value, 18, -5), seconds * 1000000)
   r.compact = true
-  r.token = has(kind, 32) and string.sub(value, 6, 13) or nil
-  r.fingerprint = has(kind, 64) and string.sub(value, 14, 21) or nil
+  r.token = has(kind, 32) and string.sub(value, 2, 9) or nil
+  r.fingerprint = has(kind, 64) and string.sub(value, 10, 17) or nil
   if ending <= 1 then
     r.state = 'D'
     r.stale = ending == 1
@@ -82,21 +90,20 @@ local function decode_finished(value)
 end
 
 local function decode_long(value)
-  local r = {}
-  local flags, lane, error, at
-  r.state, r.token, r.fingerprint, flags, r.side, r.attempt, r.fence, r.first_seen,
-    r.lock_until, r.epoch, r.tries, r.reason, lane, error, r.minted, r.outbox, r.count,
-    at = struct.unpack(HEAD, value)
+  local _, flags, length = string.byte(value, 1, 3)
+  local r = { state = string.sub(value, 1, 1), side = string.sub(value, 20, 19 + length) }
+  local lane, error, at
+  _, r.attempt, r.fence, r.first_seen, r.lock_until, r.epoch, r.tries, r.reason, lane, error,
+    r.minted, r.outbox, r.count, at = struct.unpack(NUMBERS, value, 20 + length)
   r.events = string.sub(value, at)
-  if not has(flags, 1) then r.token = nil end
-  if not has(flags, 2) then r.fingerprint = nil end
-  if not has(flags, 16) then r.epoch = nil end
-  r.replayed = has(flags, 4)
-  r.eventful = has(flags, 8)
+  r.token = has(flags, 1) and string.sub(value, 4, 11) or nil
+  r.fingerprint = has(flags, 2) and string.sub(value, 12, 19) or nil
+  r.epoch = has(flags, 16) and r.epoch or nil
   r.error = has(flags, 32) and error or nil
   r.lane = lane ~= '' and lane or nil
+  r.replayed = has(flags, 4)
+  r.eventful = has(flags, 8)
   if r.count == 0 then
-    r.attempt = 1
     note(r, r.first_seen, 'begin', r.side, '')
   end
   return r
@@ -131,6 +138,6 @@ local function keep(key, r, ms)
   end
   local ending = r.state == 'P' and 1 + r.reason or r.stale and 1 or 0
   local kind = 128 + (r.fingerprint and 64 or 0) + (r.token and 32 or 0) + ending
-  redis.call('SET', key, struct.pack('>BI4', kind, math.floor(r.first_seen / 1000000))
-    .. (r.token or ZEROS) .. (r.fingerprint or ZEROS) .. r.side, 'PX', ms)
+  redis.call('SET', key, string.char(kind) .. identity(r)
+    .. struct.pack('>I4', r.first_seen / 1000000), 'PX', ms)
 end
