@@ -1,12 +1,13 @@
 //! Building the project's own programs.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::guests::repository;
+use crate::setup::run;
 
 /// Builds the `holdfast` binary in the development profile, with cargo's own
 /// progress on the terminal, and gives its path.
@@ -14,8 +15,7 @@ use crate::guests::repository;
 /// # Errors
 /// When it does not compile.
 pub(crate) fn host() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = run::cargo();
     command
         .args(["build", "--package", "holdfast", "--bin", "holdfast"])
         .args(["--message-format", "json-render-diagnostics"])
@@ -24,7 +24,10 @@ pub(crate) fn host() -> Result<PathBuf> {
     let output = command.output().context("failed to run cargo")?;
     ensure!(output.status.success(), "failed to build the host");
     let text = String::from_utf8(output.stdout)?;
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut made = messages.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)));
+    let messages = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut made =
+        messages.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)));
     made.next_back().context("cargo named no executable")
 }

@@ -1,8 +1,11 @@
 //! The project's own commands: `cargo xtask <command>`.
 
 mod bench;
+mod build;
+mod demo;
 mod guests;
 mod setup;
+mod test;
 
 use std::process::ExitCode;
 
@@ -18,6 +21,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the main job on a few hundred orders and print what became of each
+    Demo(demo::Options),
+    /// Run every test, those on real servers included
+    Test(test::Options),
     /// Install what this machine lacks: the guests' compiler target, and the servers for the tests
     Setup(setup::Options),
     /// Build the guests of `plugins/` into `target/guests/`
@@ -38,6 +45,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     match Arguments::parse().command {
+        Command::Demo(options) => demo::command(&options),
+        Command::Test(options) => test::command(&options),
         Command::Setup(options) => setup::command(&options),
         Command::Guests(options) => guests::command(&options),
         Command::Bench(options) => bench::command(&options),

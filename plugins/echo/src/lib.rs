@@ -1,12 +1,13 @@
-//! Sends every message back to the queue that it names.
+//! Logs every message, and sends it back to the queue that it names.
 
-use holdfast_sdk::{Context, Failure, Message, OrReject, handler};
+use holdfast_sdk::{Context, Failure, Message, handler};
 
 #[handler]
 fn echo(message: Message, ctx: &Context) -> Result<(), Failure> {
     ctx.log().info(format_args!("{} bytes", message.body.len()));
-    let queue = message.header("reply-to").or_reject("no reply-to header")?;
-    ctx.publish(queue, message.body.clone())?;
+    if let Some(queue) = message.header("reply-to") {
+        ctx.publish(queue, message.body.clone())?;
+    }
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use orders::Plan;
 use setting::Setting;
 
 #[derive(clap::Args)]
+#[group(id = "demo")]
 pub(crate) struct Options {
     /// The broker and the store: inside the host, or private RabbitMQ and Redis servers
     #[arg(long, value_enum, default_value_t = Broker::Embedded)]
@@ -59,7 +60,10 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     }
     let setting = Setting::start(options.broker, &guests.folder, &binary)?;
     let client = setting.client();
-    step(&format!("the host is ready, its dashboard is at {}/", client.base()));
+    step(&format!(
+        "the host is ready, its dashboard is at {}/",
+        client.base()
+    ));
 
     let plan = Plan::new();
     let before = client.plugin_digest("orders")?;
@@ -74,7 +78,10 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     let outcome = report::Outcome::read(&client, &plan, reload)?;
     outcome.print();
     if options.keep {
-        println!("\nThe host goes on running; its dashboard is at {}/ (Ctrl-C ends it).", client.base());
+        println!(
+            "\nThe host goes on running; its dashboard is at {}/ (Ctrl-C ends it).",
+            client.base()
+        );
         setting.stay()?;
     } else {
         setting.stop()?;
@@ -108,16 +115,21 @@ fn wait(client: &Client, plan: &Plan, bar: &ProgressBar) -> Result<()> {
     let started = Instant::now();
     bar.set_message("waiting for their ends");
     loop {
-        let ended = client.ended("orders", "completed")? + client.ended("orders", "dead_lettered")?;
+        let ended =
+            client.ended("orders", "completed")? + client.ended("orders", "dead_lettered")?;
         let passed_on = client.ended("confirmations", "completed")?;
         let duplicates = client.ended("orders", "duplicate")?;
         bar.set_position(ended + duplicates);
-        let all = ended >= plan.endings() && passed_on >= plan.completed() && client.in_flight()? == 0;
+        let all =
+            ended >= plan.endings() && passed_on >= plan.completed() && client.in_flight()? == 0;
         if all && ended + duplicates >= plan.deliveries() as u64 {
             return Ok(());
         }
         if started.elapsed() > SETTLED {
-            bail!("after {SETTLED:?} only {ended} orders have ended\n{}", client.metrics()?);
+            bail!(
+                "after {SETTLED:?} only {ended} orders have ended\n{}",
+                client.metrics()?
+            );
         }
         std::thread::sleep(Duration::from_millis(50));
     }

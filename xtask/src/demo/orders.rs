@@ -23,7 +23,12 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new() -> Self {
         let mut orders: Vec<Order> = Vec::new();
-        let kinds = [(GOOD, ""), (FAILING, "fail-twice"), (LOOPING, "loop"), (POISON, "poison")];
+        let kinds = [
+            (GOOD, ""),
+            (FAILING, "fail-twice"),
+            (LOOPING, "loop"),
+            (POISON, "poison"),
+        ];
         for (count, kind) in kinds {
             for n in 0..count {
                 orders.push(order(kind, n));
@@ -31,8 +36,15 @@ impl Plan {
         }
         // Spread the odd ones among the good ones, always in the same way.
         let total = orders.len();
-        let mut spread: Vec<Order> = (0..total).map(|n| orders[(n * 97) % total].clone()).collect();
-        let twice: Vec<Order> = spread.iter().filter(|o| o.id.starts_with("order-")).take(TWICE).cloned().collect();
+        let mut spread: Vec<Order> = (0..total)
+            .map(|n| orders[(n * 97) % total].clone())
+            .collect();
+        let twice: Vec<Order> = spread
+            .iter()
+            .filter(|o| o.id.starts_with("order-"))
+            .take(TWICE)
+            .cloned()
+            .collect();
         spread.extend(twice);
         Self { orders: spread }
     }
@@ -74,7 +86,11 @@ impl Plan {
 fn order(kind: &str, n: usize) -> Order {
     let name = if kind.is_empty() { "order" } else { kind };
     let id = format!("{name}-{n}");
-    let amount = if kind == "poison" { -1 } else { 100 + i64::try_from(n).unwrap_or(0) };
+    let amount = if kind == "poison" {
+        -1
+    } else {
+        100 + i64::try_from(n).unwrap_or(0)
+    };
     let customer = n % 12;
     let mut body = format!(
         r#"{{"id":"{id}","customer":"customer-{customer}","amount_cents":{amount},"currency":"EUR""#

@@ -38,16 +38,57 @@ impl Outcome {
         )?;
         let (completed, duplicate) = (of("completed")?, of("duplicate")?);
         let (dead, deferred, abandoned) = (of("dead_lettered")?, of("deferred")?, of("abandoned")?);
-        let sum = completed + duplicate + dead + deferred + abandoned + of("stale")? + of("left_to_owner")?;
+        let sum = completed
+            + duplicate
+            + dead
+            + deferred
+            + abandoned
+            + of("stale")?
+            + of("left_to_owner")?;
         let lost = plan.endings().saturating_sub(completed + dead);
-        let row = |what, count, expected, note: &str| Row { what, count, expected, note: note.to_owned() };
+        let row = |what, count, expected, note: &str| Row {
+            what,
+            count,
+            expected,
+            note: note.to_owned(),
+        };
         let rows = vec![
-            row("published", plan.deliveries() as u64, None, "confirmed by the broker"),
-            row("received", received, None, "deliveries, with any that came again"),
-            row("completed", completed, Some(plan.completed()), "handler succeeded, effects and claim committed together"),
-            row("duplicates", duplicate, Some(plan.duplicates()), "acknowledged without a second call"),
-            row("retried", retried, Some(plan.retries(ATTEMPTS)), "failed attempts; the claim was kept for the next"),
-            row("dead-lettered", dead, Some(plan.dead()), "10 poison orders, and one that loops for ever"),
+            row(
+                "published",
+                plan.deliveries() as u64,
+                None,
+                "confirmed by the broker",
+            ),
+            row(
+                "received",
+                received,
+                None,
+                "deliveries, with any that came again",
+            ),
+            row(
+                "completed",
+                completed,
+                Some(plan.completed()),
+                "handler succeeded, effects and claim committed together",
+            ),
+            row(
+                "duplicates",
+                duplicate,
+                Some(plan.duplicates()),
+                "acknowledged without a second call",
+            ),
+            row(
+                "retried",
+                retried,
+                Some(plan.retries(ATTEMPTS)),
+                "failed attempts; the claim was kept for the next",
+            ),
+            row(
+                "dead-lettered",
+                dead,
+                Some(plan.dead()),
+                "10 poison orders, and one that loops for ever",
+            ),
             row(
                 "confirmations",
                 client.ended("confirmations", "completed")?,
@@ -67,12 +108,15 @@ impl Outcome {
                 ),
             },
         ];
-        Ok(Self { rows, difference: i128::from(received) - i128::from(sum) })
+        Ok(Self {
+            rows,
+            difference: i128::from(received) - i128::from(sum),
+        })
     }
 
     pub(super) fn print(&self) {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_BORDERS_ONLY);
+        table.load_style(presets::UTF8_BORDERS_ONLY);
         table.set_header(["orders", "count", ""]);
         for row in &self.rows {
             let wrong = row.expected.filter(|expected| *expected != row.count);
@@ -86,17 +130,32 @@ impl Outcome {
             column.set_cell_alignment(CellAlignment::Right);
         }
         println!("{table}");
-        let books = if self.difference == 0 { "the books close" } else { "the books do NOT close" };
-        println!("received = completed + duplicates + dead-lettered + deferred + abandoned: {books}");
+        let books = if self.difference == 0 {
+            "the books close"
+        } else {
+            "the books do NOT close"
+        };
+        println!(
+            "received = completed + duplicates + dead-lettered + deferred + abandoned: {books}"
+        );
     }
 
     pub(super) fn verdict(&self) -> Result<()> {
         for row in &self.rows {
             if let Some(expected) = row.expected {
-                ensure!(row.count == expected, "{}: {} instead of {expected}", row.what, row.count);
+                ensure!(
+                    row.count == expected,
+                    "{}: {} instead of {expected}",
+                    row.what,
+                    row.count
+                );
             }
         }
-        ensure!(self.difference == 0, "received and ended differ by {}", self.difference);
+        ensure!(
+            self.difference == 0,
+            "received and ended differ by {}",
+            self.difference
+        );
         Ok(())
     }
 }

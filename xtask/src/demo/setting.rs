@@ -33,11 +33,16 @@ pub(super) struct Reload {
 
 impl Setting {
     pub(super) fn start(broker: Broker, guests: &Path, binary: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("holdfast-demo-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("holdfast-demo-")
+            .tempdir()?;
         let plugins = folder.path().join("plugins");
         fs::create_dir(&plugins)?;
         for name in ["orders", "echo"] {
-            fs::copy(guests.join(format!("{name}.wasm")), plugins.join(format!("{name}.wasm")))?;
+            fs::copy(
+                guests.join(format!("{name}.wasm")),
+                plugins.join(format!("{name}.wasm")),
+            )?;
         }
         let servers = match broker {
             Broker::Embedded => None,
@@ -45,7 +50,10 @@ impl Setting {
         };
         let port = Port::free()?;
         let config = folder.path().join("holdfast.toml");
-        fs::write(&config, configuration(&plugins, port.number(), servers.as_ref(), folder.path())?)?;
+        fs::write(
+            &config,
+            configuration(&plugins, port.number(), servers.as_ref(), folder.path())?,
+        )?;
         let mut command = Command::new(binary);
         command.arg("--config").arg(&config).arg("run");
         let mut host = Program::start("holdfast-demo", &mut command)?;
@@ -57,7 +65,12 @@ impl Setting {
             Ok(client.ready().then_some(()))
         });
         ready.with_context(|| format!("the host printed:\n{}", host.output()))?;
-        Ok(Self { host, port, folder, _servers: servers })
+        Ok(Self {
+            host,
+            port,
+            folder,
+            _servers: servers,
+        })
     }
 
     pub(super) fn client(&self) -> Client {
@@ -75,18 +88,30 @@ impl Setting {
         fs::write(&aside, component)?;
         let started = Instant::now();
         fs::rename(aside, file)?;
-        let after = wait_for("the changed plugin to serve", Duration::from_secs(30), || {
-            let digest = client.plugin_digest("orders")?;
-            Ok((digest != before).then_some(digest))
-        })?;
-        Ok(Reload { before: before.to_owned(), after, took: started.elapsed() })
+        let after = wait_for(
+            "the changed plugin to serve",
+            Duration::from_secs(30),
+            || {
+                let digest = client.plugin_digest("orders")?;
+                Ok((digest != before).then_some(digest))
+            },
+        )?;
+        Ok(Reload {
+            before: before.to_owned(),
+            after,
+            took: started.elapsed(),
+        })
     }
 
     /// Ends the host in order.
     pub(super) fn stop(mut self) -> Result<()> {
         self.host.terminate()?;
         let status = self.host.wait(Duration::from_secs(60))?;
-        ensure!(status.success(), "the host ended with {status}:\n{}", self.host.output());
+        ensure!(
+            status.success(),
+            "the host ended with {status}:\n{}",
+            self.host.output()
+        );
         Ok(())
     }
 
@@ -106,7 +131,11 @@ fn base(port: &Port) -> String {
 /// A custom section as the binary format has it: id 0, size, name, content.
 fn custom_section(name: &str, content: &[u8]) -> Vec<u8> {
     let length = |n: usize| u8::try_from(n).unwrap_or(0);
-    let mut section = vec![0, length(1 + name.len() + content.len()), length(name.len())];
+    let mut section = vec![
+        0,
+        length(1 + name.len() + content.len()),
+        length(name.len()),
+    ];
     section.extend(name.as_bytes());
     section.extend(content);
     section
@@ -124,8 +153,14 @@ fn configuration(
             format!("kind = \"rabbitmq\"\nurl = {:?}", rabbit.url()),
         ),
         None => (
-            format!("kind = \"embedded\"\npath = {:?}", folder.join("claims.redb")),
-            format!("kind = \"embedded\"\npath = {:?}", folder.join("queues.redb")),
+            format!(
+                "kind = \"embedded\"\npath = {:?}",
+                folder.join("claims.redb")
+            ),
+            format!(
+                "kind = \"embedded\"\npath = {:?}",
+                folder.join("queues.redb")
+            ),
         ),
     };
     let mut text = String::new();

@@ -42,7 +42,6 @@ async fn every_key_has_one_effect_although_host_and_broker_are_killed() -> Resul
     ensure!(published > MESSAGES);
 
     for _ in 0..3 {
-        let before = client.depth("work").await?;
         wait_for("some progress", Duration::from_secs(60), || {
             Ok(
                 (host.metric("holdfast_messages_total", &["ending=\"completed\""])? > 200.0)
@@ -50,7 +49,6 @@ async fn every_key_has_one_effect_although_host_and_broker_are_killed() -> Resul
             )
         })?;
         host.kill()?;
-        ensure!(client.depth("work").await? <= before);
         host = stand.setup.start()?;
     }
     stand.rabbit.kill()?;

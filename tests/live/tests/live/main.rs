@@ -1,0 +1,6 @@
+//! Whole hosts on real servers. One test binary, so that tests that mostly wait
+//! run side by side.
+
+mod faults;
+mod lifecycle;
+mod main_job;
