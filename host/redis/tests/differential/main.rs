@@ -16,23 +16,26 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use tokio::runtime::Runtime;
 
 use self::model::Model;
-use self::steps::{KEYS, Step};
+use self::steps::{BeginStep, CommitStep, Epoch, KEYS, Step, Whose};
+
+/// A store, and its incarnation.
+async fn store() -> (RedisStore, String) {
+    let store = common::shared().await.unwrap();
+    let identity = store.open(Open::Create).await.unwrap().unwrap();
+    (store, identity.id)
+}
 
 #[test]
 fn redis_decides_as_the_reference_does() {
     let runtime = Runtime::new().unwrap();
-    let (store, id) = runtime.block_on(async {
-        let store = common::shared().await.unwrap();
-        let identity = store.open(Open::Create).await.unwrap().unwrap();
-        (store, identity.id)
-    });
+    let (store, id) = runtime.block_on(store());
     let config = Config {
-        cases: 300,
+        cases: 150,
         failure_persistence: None,
         max_shrink_iters: 2_000,
         ..Config::default()
     };
-    let outcome = TestRunner::new(config).run(&vec(steps::any(), 1..60), |steps| {
+    let outcome = TestRunner::new(config).run(&vec(steps::any(), 1..200), |steps| {
         runtime
             .block_on(replay(&store, &id, &steps))
             .map_err(TestCaseError::fail)
@@ -40,6 +43,46 @@ fn redis_decides_as_the_reference_does() {
     if let Err(error) = outcome {
         panic!("{error}");
     }
+}
+
+#[tokio::test]
+async fn a_long_history_is_cut_where_the_reference_cuts_it() {
+    let (store, id) = store().await;
+    let attempt = [
+        Step::Begin(BeginStep::plain(0)),
+        Step::Fail(0, Whose::Last, Epoch::None),
+    ];
+    let mut steps: Vec<Step> = attempt.iter().cloned().cycle().take(40).collect();
+    steps.push(Step::Begin(BeginStep::plain(0)));
+    steps.push(Step::Commit(CommitStep::plain(0)));
+    replay(&store, &id, &steps).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_late_commit_does_not_lower_the_last_sequence() {
+    let (store, id) = store().await;
+    let begin = |key, sequence| {
+        Step::Begin(BeginStep {
+            lane: Some(0),
+            sequence: Some(sequence),
+            ..BeginStep::plain(key)
+        })
+    };
+    let commit = |key, sequence| {
+        Step::Commit(CommitStep {
+            lane: Some(0),
+            sequence: Some(sequence),
+            ..CommitStep::plain(key)
+        })
+    };
+    let steps = [
+        begin(0, 1),
+        begin(1, 3),
+        commit(1, 3),
+        commit(0, 1),
+        begin(2, 2),
+    ];
+    replay(&store, &id, &steps).await.unwrap();
 }
 
 /// Takes the steps on both sides; the error names the first that differs.
