@@ -169,6 +169,19 @@ fn another_body_is_a_conflict_whoever_asks_and_the_claim_is_not_touched() {
 }
 
 #[test]
+fn bodies_are_compared_only_when_both_are_known_and_the_first_is_remembered() {
+    let mut story = Story::new();
+    story.granted(&asks(1));
+    story.fail(1, "no");
+    story.granted(&asks(2).body("first"));
+    story.fail(2, "no");
+    story.granted(&asks(3));
+    story.fail(3, "no");
+    assert_eq!(story.begin(&asks(4).body("second")), BeginAnswer::Conflict);
+    story.granted(&asks(5).body("first"));
+}
+
+#[test]
 fn a_number_not_above_the_last_is_stale_and_finishes_the_claim() {
     for last in [5, 6, u64::MAX] {
         let mut story = Story::new();

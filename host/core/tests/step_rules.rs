@@ -107,6 +107,29 @@ fn only_a_running_attempt_can_end_in_another_way() {
 }
 
 #[test]
+fn a_closing_step_closes_only_what_waits_for_it() {
+    for state in StateName::ALL {
+        let mut story = in_state(state);
+        let closes = matches!(state, StateName::Committed | StateName::Done);
+        let expected = if closes {
+            StepAnswer::Ok
+        } else {
+            StepAnswer::Lost
+        };
+        assert_eq!(story.published(), expected, "published from {state}");
+
+        let mut story = in_state(state);
+        let closes = matches!(state, StateName::Parking | StateName::Parked);
+        let expected = if closes {
+            StepAnswer::Ok
+        } else {
+            StepAnswer::Lost
+        };
+        assert_eq!(story.buried(), expected, "buried from {state}");
+    }
+}
+
+#[test]
 fn an_outbox_that_cannot_be_delivered_is_given_up_at_the_limit() {
     let mut story = in_state(StateName::Committed);
     let again = |tries| UndeliverableAnswer::Again { tries };

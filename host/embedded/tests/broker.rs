@@ -144,8 +144,13 @@ async fn a_waiting_copy_survives_a_restart_and_waits_no_longer_than_it_must() {
     drop((consumer, broker));
 
     let broker = open(&path, false).await;
+    assert_eq!(
+        broker.depth("q").await.unwrap(),
+        Some(1),
+        "moved, not copied"
+    );
     let (text, redelivered, _) = next(&mut consume(&broker).await).await;
-    assert_eq!((text.as_str(), redelivered), ("a", true), "it is moved");
+    assert_eq!((text.as_str(), redelivered), ("a", true));
     assert_eq!(
         broker.depth(&delay_queue("q", STEP)).await.unwrap(),
         Some(0)

@@ -14,6 +14,7 @@ cases![
     a_renewal_extends_only_a_lease_that_is_still_ours,
     a_lease_that_was_given_back_is_free_at_once,
     a_lease_runs_out_by_itself,
+    a_lease_that_ran_out_is_nobodys_even_if_no_other_took_it,
     the_epoch_grows_with_every_acquisition,
     leases_of_different_consumers_are_independent,
     a_step_under_the_current_epoch_is_taken,
@@ -96,6 +97,30 @@ async fn a_lease_runs_out_by_itself(bed: Bed) {
     assert!(next > epoch);
     let late = bed.store.renew(&of, 1, LONG).await.expect("renew");
     assert!(matches!(late, LeaseAnswer::Held { .. }), "{late:?}");
+}
+
+async fn a_lease_that_ran_out_is_nobodys_even_if_no_other_took_it(bed: Bed) {
+    let of = bed.lease("orders");
+    let epoch = bed.lead("orders", 1, LONG).await;
+    let message = bed.message("k").led(&of, epoch);
+    message.granted().await;
+    let short = Duration::from_millis(40);
+    let ours = bed.store.renew(&of, 1, short).await.expect("renew");
+    assert_eq!(ours, LeaseAnswer::Ours { epoch });
+    eventually("the lease runs out", async || {
+        let leader = bed.store.leader(&of).await.expect("leader");
+        leader.is_none().then_some(())
+    })
+    .await;
+    let late = bed.store.renew(&of, 1, LONG).await.expect("renew");
+    assert_eq!(late, LeaseAnswer::Gone);
+    let late = bed.store.give_back(&of, 1).await.expect("give back");
+    assert_eq!(late, LeaseAnswer::Gone);
+    assert_eq!(
+        message.commit().await,
+        CommitAnswer::Fenced(FencedBy::Epoch)
+    );
+    assert!(bed.lead("orders", 1, LONG).await > epoch);
 }
 
 async fn the_epoch_grows_with_every_acquisition(bed: Bed) {
