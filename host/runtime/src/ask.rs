@@ -4,10 +4,11 @@
 //! the same token, and the store answers as it did the first time. Nothing is
 //! handled and nothing is acknowledged meanwhile.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use holdfast_ports::error::{Kind, PortError};
-use metrics::histogram;
+use metrics::{Histogram, histogram};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Calls until there is an answer or `stop` is cancelled. `step` names the call
 /// in logs and metrics.
 pub(crate) async fn ask<T, F>(
-    step: &'static str,
+    step: Step,
     stop: &CancellationToken,
     mut call: impl FnMut() -> F,
 ) -> Result<T, NoAnswer>
@@ -38,27 +39,83 @@ where
     let mut wait = FIRST_WAIT;
     loop {
         let asked = Instant::now();
-        let error = match call().await {
+        match call().await {
             Ok(answer) => {
-                histogram!("holdfast_store_seconds", "step" => step).record(asked.elapsed());
+                step.took(asked.elapsed());
                 return Ok(answer);
             }
-            Err(error) => error,
-        };
-        match error.kind {
-            Kind::BadRecord => return Err(NoAnswer::BadRecord(error.to_string())),
-            Kind::Fenced => return Err(NoAnswer::Fenced),
-            Kind::Transient => {
-                tracing::debug!(step, %error, "the store gave no answer; asking again")
-            }
-            // Refused for a reason that an operator can mend (a password, a
-            // right): the message waits for that like for a store that is away.
-            Kind::Permanent => tracing::error!(step, %error, "the store refuses; asking again"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Err(NoAnswer::Stopped),
-            () = tokio::time::sleep(wait) => {}
+            // Boxed, so that the usual case does not carry a timer around.
+            Err(error) => Box::pin(pause(step, stop, error, wait)).await?,
         }
         wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Waits before the next call, if there is to be one.
+async fn pause(
+    step: Step,
+    stop: &CancellationToken,
+    error: PortError,
+    wait: Duration,
+) -> Result<(), NoAnswer> {
+    let step = step.name();
+    match error.kind {
+        Kind::BadRecord => return Err(NoAnswer::BadRecord(error.to_string())),
+        Kind::Fenced => return Err(NoAnswer::Fenced),
+        Kind::Transient => tracing::debug!(step, %error, "the store gave no answer; asking again"),
+        // Refused for a reason that an operator can mend (a password, a right):
+        // the message waits for that like for a store that is away.
+        Kind::Permanent => tracing::error!(step, %error, "the store refuses; asking again"),
+    }
+    tokio::select! {
+        () = stop.cancelled() => Err(NoAnswer::Stopped),
+        () = tokio::time::sleep(wait) => Ok(()),
+    }
+}
+
+/// A call of the store, for logs and metrics.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    Begin,
+    Commit,
+    Fail,
+    Park,
+    Abandon,
+    Published,
+    Buried,
+    Undeliverable,
+}
+
+impl Step {
+    const ALL: [Self; 8] = [
+        Self::Begin,
+        Self::Commit,
+        Self::Fail,
+        Self::Park,
+        Self::Abandon,
+        Self::Published,
+        Self::Buried,
+        Self::Undeliverable,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::Commit => "commit",
+            Self::Fail => "fail",
+            Self::Park => "park",
+            Self::Abandon => "abandon",
+            Self::Published => "published",
+            Self::Buried => "buried",
+            Self::Undeliverable => "undeliverable",
+        }
+    }
+
+    fn took(self, time: Duration) {
+        static SECONDS: OnceLock<[Histogram; Step::ALL.len()]> = OnceLock::new();
+        let seconds = SECONDS.get_or_init(|| {
+            Self::ALL.map(|step| histogram!("holdfast_store_seconds", "step" => step.name()))
+        });
+        seconds[self as usize].record(time);
     }
 }

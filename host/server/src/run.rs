@@ -10,6 +10,7 @@ use holdfast_ports::store::{Agreement, GroupRules, SharedStore};
 use holdfast_runtime::consumer::disagreement;
 use holdfast_runtime::host::{Host, Parts};
 use holdfast_runtime::spec::ConsumerSpec;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -58,10 +59,11 @@ pub async fn run(path: &Path) -> Result<ExitCode, Failure> {
     let served = tokio::spawn(admin::serve(listener, Arc::clone(&app), stop.clone()));
     let seen = reload::seen(path, &app.config.load());
     let watched = tokio::spawn(reload::watch(Arc::clone(&app), path.to_owned(), seen, stop.clone()));
+    let kept = tokio::spawn(upkeep(app.metrics.clone(), stop.clone()));
     signals.wait(&app, path).await;
     let code = drain(&app, &mut signals).await;
     stop.cancel();
-    let _ = tokio::join!(watched, tokio::time::timeout(Duration::from_secs(1), served));
+    let _ = tokio::join!(watched, kept, tokio::time::timeout(Duration::from_secs(1), served));
     Ok(code)
 }
 
@@ -118,6 +120,18 @@ async fn agree(store: &SharedStore, specs: &[ConsumerSpec]) -> Result<(), Failur
         }
     }
     Ok(())
+}
+
+/// Histograms gather their values until they are read; this reads them when
+/// nobody asks for the metrics.
+async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => metrics.run_upkeep(),
+        }
+    }
 }
 
 async fn listen(app: &App) -> Result<TcpListener, Failure> {

@@ -12,8 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify_debouncer_full::notify::{RecommendedWatcher, RecursiveMode};
-use notify_debouncer_full::{Debouncer, RecommendedCache, new_debouncer};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -42,15 +41,13 @@ impl Stamp {
 
 /// Looks without events this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Events closer together than this are one.
-const GATHER: Duration = Duration::from_millis(10);
 /// A file that was the same for this long is written whole.
 const SETTLED: Duration = Duration::from_millis(25);
 
 /// Tells when anything in some folders may have changed.
 pub struct Watch {
     events: mpsc::Receiver<()>,
-    _debouncer: Option<Debouncer<RecommendedWatcher, RecommendedCache>>,
+    _watcher: Option<RecommendedWatcher>,
 }
 
 impl Watch {
@@ -58,19 +55,19 @@ impl Watch {
     #[must_use]
     pub fn new(folders: &[PathBuf]) -> Self {
         let (send, events) = mpsc::channel(1);
-        let noticed = move |_: notify_debouncer_full::DebounceEventResult| {
+        let noticed = move |_: notify::Result<notify::Event>| {
             // A full channel already says it.
             let _ = send.try_send(());
         };
-        let debouncer = new_debouncer(GATHER, None, noticed).ok().map(|mut debouncer| {
+        let watcher = notify::recommended_watcher(noticed).ok().map(|mut watcher| {
             for folder in folders {
-                if let Err(error) = debouncer.watch(folder, RecursiveMode::NonRecursive) {
+                if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
                     tracing::warn!(folder = %folder.display(), %error, "no events; looking every second");
                 }
             }
-            debouncer
+            watcher
         });
-        Self { events, _debouncer: debouncer }
+        Self { events, _watcher: watcher }
     }
 
     /// Returns when something may have changed, after a second at the latest.

@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Round;
 use super::ending::Letter;
-use crate::ask::ask;
+use crate::ask::{Step, ask};
 use crate::books::{Attempt, Why};
 use crate::route::Route;
 use crate::session::{Job, Session};
@@ -68,7 +68,7 @@ impl Session {
                     "attempt failed; the claim is kept"
                 );
                 let shown = claim.shown();
-                match ask("fail", &self.leaving, || {
+                match ask(Step::Fail, &self.leaving, || {
                     context.store.fail(at, shown, &error)
                 })
                 .await
@@ -89,7 +89,7 @@ impl Session {
                     digest: sha256.to_string(),
                     unsent: Outbox::default(),
                 };
-                self.park(job, at, claim, letter).await
+                Box::pin(self.park(job, at, claim, letter)).await
             }
         }
     }
@@ -122,7 +122,11 @@ impl Session {
     ) -> Round {
         let store = &self.context.store;
         let shown = claim.shown();
-        let answer = match ask("commit", &self.leaving, || store.commit(at, shown, &commit)).await {
+        let answer = match ask(Step::Commit, &self.leaving, || {
+            store.commit(at, shown, &commit)
+        })
+        .await
+        {
             Ok(answer) => answer,
             Err(why) => return self.unanswered(why),
         };
@@ -133,13 +137,13 @@ impl Session {
                     messages: commit.effects.outbox,
                     minted,
                 };
-                self.publish(job, at, &outbox, 0).await
+                Box::pin(self.publish(job, at, &outbox, 0)).await
             }
             Ok(Committed::Again(claim)) => {
                 // Another message changed the state that this one read. The
                 // attempt is not counted and is made again on fresh state.
                 let shown = claim.shown();
-                match ask("abandon", &self.leaving, || store.abandon(at, shown)).await {
+                match ask(Step::Abandon, &self.leaving, || store.abandon(at, shown)).await {
                     Ok(answer) => match claim.kept(answer) {
                         Ok(()) => Round::Again,
                         Err(refused) => self.refused(refused),

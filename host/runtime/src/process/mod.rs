@@ -17,6 +17,7 @@ mod attempt;
 mod ending;
 mod wait;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use holdfast_core::claim::{
@@ -25,10 +26,11 @@ use holdfast_core::claim::{
 use holdfast_core::settle::{Proof, Settlement};
 use holdfast_ports::message::Outbox;
 use holdfast_ports::store::{Begin, Place};
+use metrics::{Counter, counter};
 
 use self::ending::Letter;
 use self::wait::{FIRST_LOOK, LONGEST_LOOK};
-use crate::ask::{NoAnswer, ask};
+use crate::ask::{NoAnswer, Step, ask};
 use crate::books::Why;
 use crate::route::Route;
 use crate::session::{Job, Session};
@@ -63,7 +65,7 @@ impl Session {
             Ok(route) => route,
             Err(refusal) => {
                 let letter = Letter::without_claim(refusal.reason, &refusal.error);
-                return match self.bury(job, refusal.key.as_ref(), &letter).await {
+                return match Box::pin(self.bury(job, refusal.key.as_ref(), &letter)).await {
                     Some(confirmed) => Settlement::Ack(claim::buried_without_claim(confirmed)),
                     None => Settlement::Abandon,
                 };
@@ -85,7 +87,7 @@ impl Session {
             round = match round {
                 Round::Settle(settlement) => return settlement,
                 Round::Again => self.round(job, route, &at, &mut look).await,
-                Round::Wait(wait, why) => self.wait(job, wait, why).await,
+                Round::Wait(wait, why) => Box::pin(self.wait(job, wait, why)).await,
             };
         }
     }
@@ -116,7 +118,7 @@ impl Session {
             facts: self.facts(route, token),
             state: plugin.info().uses_state,
         };
-        let answer = match ask("begin", &self.stopping, || {
+        let answer = match ask(Step::Begin, &self.stopping, || {
             context.store.begin(begin.clone())
         })
         .await
@@ -124,7 +126,7 @@ impl Session {
             Ok(answer) => answer,
             Err(NoAnswer::BadRecord(error)) => {
                 let letter = Letter::without_claim(ParkReason::BadRecord, &error);
-                return match self.bury(job, Some(&route.key), &letter).await {
+                return match Box::pin(self.bury(job, Some(&route.key), &letter)).await {
                     Some(confirmed) => Round::ack(claim::buried_without_claim(confirmed)),
                     None => Round::ABANDON,
                 };
@@ -162,12 +164,12 @@ impl Session {
                     digest: plugin.info().sha256.clone(),
                     unsent: Outbox::default(),
                 };
-                self.park(job, at, claim, letter).await
+                Box::pin(self.park(job, at, claim, letter)).await
             }
             Next::Ack(proof) => Round::ack(proof),
             Next::Publish { outbox, tries } => {
                 drop(permit);
-                self.publish(job, at, &outbox, tries).await
+                Box::pin(self.publish(job, at, &outbox, tries)).await
             }
             Next::Bury {
                 reason,
@@ -185,7 +187,7 @@ impl Session {
                     digest: plugin.info().sha256.clone(),
                     unsent: outbox,
                 };
-                self.bury_claimed(job, at, &letter).await
+                Box::pin(self.bury_claimed(job, at, &letter)).await
             }
             Next::Conflict => {
                 drop(permit);
@@ -196,7 +198,7 @@ impl Session {
                         route.key.as_str()
                     ),
                 );
-                match self.bury(job, Some(&route.key), &letter).await {
+                match Box::pin(self.bury(job, Some(&route.key), &letter)).await {
                     Some(confirmed) => Round::ack(claim::buried_without_claim(confirmed)),
                     None => Round::ABANDON,
                 }
@@ -257,18 +259,34 @@ impl Session {
 
 fn count_answer<S, O>(answer: &claim::BeginAnswer<S, O>) {
     use claim::BeginAnswer as A;
-    let name = match answer {
-        A::Granted { .. } => "granted",
-        A::Foreign { .. } => "foreign",
-        A::Assigned { .. } => "assigned",
-        A::Done => "done",
-        A::Committed { .. } => "committed",
-        A::Parking { .. } => "parking",
-        A::Parked { .. } => "parked",
-        A::Busy { .. } => "busy",
-        A::Conflict => "conflict",
-        A::Stale { .. } => "stale",
-        A::Fenced(_) => "fenced",
+    const NAMES: [&str; 11] = [
+        "granted",
+        "foreign",
+        "assigned",
+        "done",
+        "committed",
+        "parking",
+        "parked",
+        "busy",
+        "conflict",
+        "stale",
+        "fenced",
+    ];
+    static COUNTERS: OnceLock<[Counter; NAMES.len()]> = OnceLock::new();
+    let at = match answer {
+        A::Granted { .. } => 0,
+        A::Foreign { .. } => 1,
+        A::Assigned { .. } => 2,
+        A::Done => 3,
+        A::Committed { .. } => 4,
+        A::Parking { .. } => 5,
+        A::Parked { .. } => 6,
+        A::Busy { .. } => 7,
+        A::Conflict => 8,
+        A::Stale { .. } => 9,
+        A::Fenced(_) => 10,
     };
-    metrics::counter!("holdfast_claims_total", "answer" => name).increment(1);
+    let counters = COUNTERS
+        .get_or_init(|| NAMES.map(|name| counter!("holdfast_claims_total", "answer" => name)));
+    counters[at].increment(1);
 }
