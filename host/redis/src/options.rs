@@ -1,14 +1,18 @@
 //! How to reach a store.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How to reach a store and what to ask of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisOptions {
-    /// `redis://[user[:password]@]host[:port][/database]`. It is never printed
+    /// `redis://[user[:password]@]host[:port][/database]`, or `rediss` for TLS. It is never printed
     /// with what stands before the `@`.
     pub url: String,
+    /// A file with the certificates to trust (PEM), for `rediss`; the system's
+    /// when none.
+    pub ca: Option<PathBuf>,
     /// The prefix of every key: a name as holdfast-core checks them.
     pub service: String,
     /// How long to wait for an answer before the call fails as transient. The
@@ -23,6 +27,7 @@ impl RedisOptions {
     pub fn new(url: impl Into<String>, service: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            ca: None,
             service: service.into(),
             response_timeout: Duration::from_secs(5),
             wait_replicas: 0,

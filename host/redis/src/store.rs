@@ -17,7 +17,7 @@ use holdfast_ports::store::{
     Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName, LeaseView,
     Open, Place, Store,
 };
-use redis::Client;
+use redis::{Client, TlsCertificates};
 
 use crate::keys::Keys;
 use crate::link::Link;
@@ -48,7 +48,11 @@ impl RedisStore {
             PortError::permanent(format!("use the service name {service:?}")).because(why)
         })?;
         // The reason is about the address, without what stands in it.
-        let client = Client::open(options.url.as_str())
+        let client = match certificates(&options)? {
+            None => Client::open(options.url.as_str()),
+            Some(certificates) => Client::build_with_tls(options.url.as_str(), certificates),
+        };
+        let client = client
             .map_err(|error| PortError::permanent(what).because(error.category().to_owned()))?;
         let link = Link::start(
             client.clone(),
@@ -236,4 +240,21 @@ impl Store for RedisStore {
     fn is_up(&self) -> bool {
         self.link.is_up()
     }
+}
+
+/// What to trust instead of the system's certificates, when a file is named.
+fn certificates(options: &RedisOptions) -> Result<Option<TlsCertificates>, PortError> {
+    // Both ends of the workspace's TLS use ring; a second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Some(path) = &options.ca else {
+        return Ok(None);
+    };
+    let read = std::fs::read(path);
+    let root = read.map_err(|why| {
+        PortError::permanent(format!("read the certificates {}", path.display())).because(why)
+    })?;
+    Ok(Some(TlsCertificates {
+        client_tls: None,
+        root_cert: Some(root),
+    }))
 }

@@ -26,9 +26,10 @@ use crate::config::valid::Valid;
 /// [`PortError`] when it can never work: a file that is in use, a bad address.
 pub async fn store(config: &Valid) -> Result<SharedStore, PortError> {
     match &config.store {
-        valid::Store::Redis { url, wait_replicas, .. } => {
+        valid::Store::Redis { url, ca, wait_replicas } => {
             let mut options = holdfast_redis::RedisOptions::new(url.expose(), &config.service);
             options.wait_replicas = *wait_replicas;
+            options.ca.clone_from(ca);
             Ok(Arc::new(holdfast_redis::RedisStore::connect(options).await?))
         }
         valid::Store::Embedded { path } => {
@@ -49,15 +50,24 @@ pub async fn brokers(config: &Valid) -> Result<BTreeMap<String, Arc<dyn Broker>>
     Ok(brokers)
 }
 
-async fn one_broker(
+/// Connects one broker of a configuration.
+///
+/// # Errors
+/// As for [`store`].
+pub async fn one_broker(
     config: &Valid,
     name: &str,
     broker: &valid::Broker,
 ) -> Result<Arc<dyn Broker>, PortError> {
     match broker {
-        valid::Broker::RabbitMq { url, .. } => {
+        valid::Broker::RabbitMq { url, ca } => {
             let mut options = holdfast_rabbitmq::Options::new(url.expose(), &config.service);
             options.heartbeat = heartbeat(config, name);
+            if let Some(ca) = ca {
+                let read = std::fs::read_to_string(ca);
+                let what = || format!("read the certificates {}", ca.display());
+                options.ca = Some(read.map_err(|why| PortError::permanent(what()).because(why))?);
+            }
             Ok(Arc::new(holdfast_rabbitmq::RabbitMq::connect(options)?))
         }
         valid::Broker::Embedded { path } => {
