@@ -139,6 +139,9 @@ pub struct New {
     /// The language of the handler
     #[arg(long, value_enum, default_value_t = Lang::Rust)]
     pub lang: Lang,
+    /// The SDK's folder [default: the one of the checkout this program was built in, else its version]
+    #[arg(long, value_name = "PATH")]
+    pub sdk: Option<PathBuf>,
 }
 
 /// A language that handlers are written in.

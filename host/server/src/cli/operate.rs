@@ -1,0 +1,257 @@
+//! The commands that look at a running host or change it, but for claims.
+
+use std::collections::BTreeSet;
+
+use holdfast_core::key::ClaimKey;
+use serde_json::{Value, json};
+use ureq::http::StatusCode;
+
+use super::args::{Cutover, CutoverSet, Global, Lease, Plugins};
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{self, cell};
+
+/// `pause` and `resume`.
+pub(super) fn set_paused(global: &Global, consumer: &str, paused: bool) -> Result<(), Failure> {
+    let verb = if paused { "pause" } else { "resume" };
+    let answer = Client::find(global)?.post(&["consumers", consumer, verb], &json!({}))?;
+    if global.json {
+        return output::json(&answer);
+    }
+    for name in texts(&answer["consumers"]) {
+        let state = if paused {
+            "paused; messages in flight finish"
+        } else {
+            "resumed"
+        };
+        output::line(&format!("{name}: {state}"))?;
+    }
+    Ok(())
+}
+
+/// `lease`.
+pub(super) fn lease(global: &Global, command: &Lease) -> Result<(), Failure> {
+    let client = Client::find(global)?;
+    match command {
+        Lease::Show => {
+            let leases = client.get(&["leases"], &[])?;
+            if global.json {
+                return output::json(&leases);
+            }
+            let head = ["consumer", "group", "leader", "epoch", "ends in", "here"];
+            output::table(
+                head,
+                rows(&leases).map(|lease| {
+                    let leader = &lease["leader"];
+                    let left = leader["left_ms"].as_u64();
+                    let left = left.map_or("-".to_owned(), |ms| {
+                        format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+                    });
+                    [
+                        cell(&lease["consumer"]),
+                        cell(&lease["group"]),
+                        cell(&leader["owner"]),
+                        cell(&leader["epoch"]),
+                        left,
+                        cell(&leader["here"]),
+                    ]
+                }),
+            )
+        }
+        Lease::StepDown(of) => {
+            let answer = client.post(&["consumers", &of.consumer, "step-down"], &json!({}))?;
+            if global.json {
+                return output::json(&answer);
+            }
+            for name in texts(&answer["consumers"]) {
+                output::line(&format!(
+                    "{name}: stepping down once what is in flight has ended"
+                ))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// `cutover`.
+pub(super) fn cutover(global: &Global, command: &Cutover) -> Result<(), Failure> {
+    let client = Client::find(global)?;
+    let rule = match command {
+        Cutover::Show { name } => client.get(&["cutover", name], &[])?,
+        Cutover::Set(set) => change(&client, set)?,
+    };
+    if global.json {
+        return output::json(&rule);
+    }
+    let allow: Vec<String> = texts(&rule["allow"]).map(output::shown).collect();
+    let pairs = [
+        ("group", cell(&rule["group"])),
+        ("from", cell(&rule["from"])),
+        ("to", cell(&rule["to"])),
+        ("enabled", cell(&rule["enabled"])),
+        ("percent", cell(&rule["percent"])),
+        (
+            "allow",
+            if allow.is_empty() {
+                "-".to_owned()
+            } else {
+                allow.join(", ")
+            },
+        ),
+        ("assign-timeout", cell(&rule["assign_timeout"])),
+        ("revision", cell(&rule["revision"])),
+    ];
+    output::pairs(pairs)
+}
+
+/// Tries again when somebody else changed the rule in between, unless a
+/// revision was named: only what was asked for is changed.
+fn change(client: &Client, set: &CutoverSet) -> Result<Value, Failure> {
+    const TRIES: u32 = 5;
+    let path = ["cutover", set.name.as_str()];
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let now = client.get(&path, &[])?;
+        match client.put(&path, &changed(&now, set))? {
+            Ok(rule) => return Ok(rule),
+            Err(refusal)
+                if refusal.status == StatusCode::CONFLICT
+                    && set.expect.is_none()
+                    && tries < TRIES => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+}
+
+fn changed(now: &Value, set: &CutoverSet) -> Value {
+    let mut body = json!({"revision": now["revision"]});
+    if let Some(revision) = set.expect {
+        body["revision"] = revision.into();
+    }
+    if set.enable || set.disable {
+        body["enabled"] = set.enable.into();
+    }
+    if let Some(percent) = set.percent {
+        body["percent"] = percent.to_string().into();
+    }
+    if !set.allow.is_empty() || !set.disallow.is_empty() {
+        let known = |key: &str| ClaimKey::from_known(key).as_str().to_owned();
+        let mut allow: BTreeSet<String> = texts(&now["allow"]).map(known).collect();
+        allow.extend(set.allow.iter().map(|key| known(key)));
+        for key in &set.disallow {
+            allow.remove(&known(key));
+        }
+        body["allow"] = json!(allow);
+    }
+    body
+}
+
+/// `plugins`.
+pub(super) fn plugins(global: &Global, command: &Plugins) -> Result<(), Failure> {
+    let client = Client::find(global)?;
+    let (name, verb) = match command {
+        Plugins::List => return list(global, &client),
+        Plugins::Reload(of) => (&of.plugin, "reload"),
+        Plugins::Rollback(of) => (&of.plugin, "rollback"),
+    };
+    let plugin = client.post(&["plugins", name, verb], &json!({}))?;
+    if global.json {
+        return output::json(&plugin);
+    }
+    let version = cell(&plugin["version"]);
+    output::line(&format!(
+        "{name}: {} is in service (version {version})",
+        digest(&plugin["sha256"])
+    ))
+}
+
+fn list(global: &Global, client: &Client) -> Result<(), Failure> {
+    let plugins = client.get(&["plugins"], &[])?;
+    if global.json {
+        return output::json(&plugins);
+    }
+    let head = [
+        "plugin", "digest", "version", "world", "since", "before", "file",
+    ];
+    output::table(
+        head,
+        rows(&plugins).map(|plugin| {
+            [
+                cell(&plugin["name"]),
+                digest(&plugin["sha256"]),
+                cell(&plugin["version"]),
+                cell(&plugin["world"]),
+                cell(&plugin["since"]),
+                digest(&plugin["previous"]),
+                cell(&plugin["file"]),
+            ]
+        }),
+    )?;
+    for plugin in rows(&plugins) {
+        if let Some(why) = plugin["refused"].as_str() {
+            output::notice(&format!(
+                "{}: its file is refused: {}",
+                cell(&plugin["name"]),
+                output::shown(why)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The first digits, enough to tell versions apart.
+fn digest(value: &Value) -> String {
+    cell(value).chars().take(12).collect()
+}
+
+/// `store accept`.
+pub(super) fn accept_store(global: &Global) -> Result<(), Failure> {
+    let answer = Client::find(global)?.post(&["store", "accept"], &json!({}))?;
+    if global.json {
+        return output::json(&answer);
+    }
+    output::line(&format!("the store {} is accepted", cell(&answer["id"])))
+}
+
+pub(super) fn rows(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn texts(value: &Value) -> impl Iterator<Item = &str> {
+    rows(value).filter_map(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::args::{Cli, Command};
+    use super::*;
+
+    fn change_of(line: &str) -> Value {
+        let words = std::iter::once("holdfast").chain(line.split_whitespace());
+        let cli = Cli::try_parse_from(words).expect("a right command");
+        let Command::Cutover(Cutover::Set(set)) = cli.command else {
+            panic!("another command was read");
+        };
+        let now = json!({"revision": 7, "enabled": true, "percent": 10.0, "allow": ["a", "b"]});
+        changed(&now, &set)
+    }
+
+    #[test]
+    fn a_change_of_the_rule_says_only_what_was_asked_for() {
+        assert_eq!(
+            change_of("cutover set orders --percent 0.29"),
+            json!({"revision": 7, "percent": "0.29"})
+        );
+        assert_eq!(
+            change_of("cutover set orders --disable --expect 3"),
+            json!({"revision": 3, "enabled": false})
+        );
+        assert_eq!(
+            change_of("cutover set orders --allow c --disallow a"),
+            json!({"revision": 7, "allow": ["b", "c"]})
+        );
+    }
+}
