@@ -43,7 +43,13 @@ pub async fn check(path: &Path, offline: bool, json: bool) -> ExitCode {
     }
     let mut lines = vec![
         line("file", path.display().to_string()),
-        line("plugins", format!("{} compiled and of the right shape", loaded.valid.plugins.len())),
+        line(
+            "plugins",
+            format!(
+                "{} compiled and of the right shape",
+                loaded.valid.plugins.len()
+            ),
+        ),
     ];
     if !offline {
         servers(&loaded, &mut lines).await;
@@ -60,19 +66,34 @@ fn wrong(text: &str, data: &Value, json: bool) -> ExitCode {
 }
 
 fn line(layer: &'static str, what: String) -> Line {
-    Line { layer, what, wrong: None }
+    Line {
+        layer,
+        what,
+        wrong: None,
+    }
 }
 
 /// Compiles every plugin that a consumer uses, without serving any.
 async fn plugins(loaded: &Loaded) -> Result<(), Vec<Problem>> {
     let mut problems = Vec::new();
     for (name, error) in PluginDir::try_all(&loaded.valid).await {
-        let user = loaded.valid.consumers.iter().find(|(_, consumer)| consumer.plugin == name);
-        let at = user.map_or_else(|| format!("plugins.{name}"), |(user, _)| format!("consumers.{user}.plugin"));
+        let user = loaded
+            .valid
+            .consumers
+            .iter()
+            .find(|(_, consumer)| consumer.plugin == name);
+        let at = user.map_or_else(
+            || format!("plugins.{name}"),
+            |(user, _)| format!("consumers.{user}.plugin"),
+        );
         let message = format!("the plugin `{name}` cannot be used: {error}");
         problems.push(loaded.problem(&at, message, None));
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
 }
 
 async fn servers(loaded: &Loaded, lines: &mut Vec<Line>) {
@@ -89,12 +110,18 @@ async fn servers(loaded: &Loaded, lines: &mut Vec<Line>) {
                 Err(error) => return lines.push(bad("store", String::new(), error)),
             }
             for spec in &specs {
-                let rules = GroupRules { rules: spec.group_rules() };
+                let rules = GroupRules {
+                    rules: spec.group_rules(),
+                };
                 let what = format!("group {}", spec.group);
                 match within(store.agree(&spec.group, &rules)).await {
                     Ok(Agreement::Agreed) => {}
                     Ok(Agreement::Differs(rules)) => {
-                        lines.push(bad("store", what, disagreement(spec.group.as_str(), &rules)));
+                        lines.push(bad(
+                            "store",
+                            what,
+                            disagreement(spec.group.as_str(), &rules),
+                        ));
                     }
                     Err(error) => lines.push(bad("store", what, error)),
                 }
@@ -106,12 +133,17 @@ async fn servers(loaded: &Loaded, lines: &mut Vec<Line>) {
         Err(error) => return lines.push(bad("broker", String::new(), error)),
     };
     for spec in &specs {
-        let Some(broker) = brokers.get(&spec.broker) else { continue };
+        let Some(broker) = brokers.get(&spec.broker) else {
+            continue;
+        };
         let what = format!("{}: queue {}", spec.broker, spec.queue);
         match within(broker.depth(&spec.queue)).await {
             Err(error) => lines.push(bad("broker", what, error)),
             Ok(None) if spec.declare => {
-                lines.push(line("broker", format!("{what}: not there yet, declared at start")));
+                lines.push(line(
+                    "broker",
+                    format!("{what}: not there yet, declared at start"),
+                ));
             }
             Ok(_) => {
                 let mut topology = topology(spec);
@@ -133,7 +165,9 @@ async fn servers(loaded: &Loaded, lines: &mut Vec<Line>) {
     }
 }
 
-async fn within<T, E: std::fmt::Display>(work: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+async fn within<T, E: std::fmt::Display>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
@@ -141,11 +175,17 @@ async fn within<T, E: std::fmt::Display>(work: impl Future<Output = Result<T, E>
 }
 
 fn bad(layer: &'static str, what: String, why: String) -> Line {
-    Line { layer, what, wrong: Some((true, why)) }
+    Line {
+        layer,
+        what,
+        wrong: Some((true, why)),
+    }
 }
 
 fn print(lines: &[Line], as_json: bool) -> ExitCode {
-    let failed = lines.iter().any(|line| matches!(line.wrong, Some((true, _))));
+    let failed = lines
+        .iter()
+        .any(|line| matches!(line.wrong, Some((true, _))));
     if as_json {
         let rows: Vec<Value> = lines
             .iter()
@@ -163,10 +203,18 @@ fn print(lines: &[Line], as_json: bool) -> ExitCode {
         for line in lines {
             match &line.wrong {
                 None => println!("ok       {:8} {}", line.layer, line.what),
-                Some((false, text)) => println!("warning  {:8} {}\n         {text}", line.layer, line.what),
-                Some((true, text)) => println!("error    {:8} {}\n         {text}", line.layer, line.what),
+                Some((false, text)) => {
+                    println!("warning  {:8} {}\n         {text}", line.layer, line.what)
+                }
+                Some((true, text)) => {
+                    println!("error    {:8} {}\n         {text}", line.layer, line.what)
+                }
             }
         }
     }
-    if failed { ExitCode::from(1) } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    }
 }

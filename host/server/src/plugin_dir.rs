@@ -54,7 +54,11 @@ impl PluginDir {
             }
         }
         drop(seen);
-        if problems.is_empty() { Ok(Arc::new(plugins)) } else { Err(problems.join("\n")) }
+        if problems.is_empty() {
+            Ok(Arc::new(plugins))
+        } else {
+            Err(problems.join("\n"))
+        }
     }
 
     fn new(config: &Valid) -> Result<Self, String> {
@@ -144,7 +148,10 @@ impl PluginDir {
     /// There is none; the version in service goes on serving.
     pub async fn rollback(&self, name: &str) -> Result<PluginInfo, String> {
         let seen = self.seen.lock().await;
-        let info = self.registry.rollback(name).map_err(|error| error.to_string())?;
+        let info = self
+            .registry
+            .rollback(name)
+            .map_err(|error| error.to_string())?;
         drop(seen);
         tracing::info!(plugin = name, sha256 = info.sha256, "rolled back");
         self.show(&info);
@@ -166,7 +173,11 @@ impl PluginDir {
                 continue;
             }
             seen.note(&self.file(name));
-            match self.registry.load_file(name, self.file(name), settings.clone()).await {
+            match self
+                .registry
+                .load_file(name, self.file(name), settings.clone())
+                .await
+            {
                 Ok(one) => loaded.push(one),
                 Err(error) => problems.push(format!("the plugin `{name}` cannot be used: {error}")),
             }
@@ -184,7 +195,11 @@ impl PluginDir {
 
     async fn take_up(&self, name: &str) -> Result<PluginInfo, String> {
         let settings = self.wanted().get(name).cloned().unwrap_or_default();
-        match self.registry.load_file(name, self.file(name), settings).await {
+        match self
+            .registry
+            .load_file(name, self.file(name), settings)
+            .await
+        {
             Ok(loaded) => {
                 self.refused().remove(name);
                 if let Some(current) = self.registry.serving(name)
@@ -193,8 +208,14 @@ impl PluginDir {
                     return Ok(current.loaded().info().clone());
                 }
                 let info = self.registry.install(&loaded);
-                tracing::info!(plugin = name, sha256 = info.sha256, world = info.world.as_str(), "serving");
-                counter!("holdfast_reloads_total", "plugin" => name.to_owned(), "result" => "ok").increment(1);
+                tracing::info!(
+                    plugin = name,
+                    sha256 = info.sha256,
+                    world = info.world.as_str(),
+                    "serving"
+                );
+                counter!("holdfast_reloads_total", "plugin" => name.to_owned(), "result" => "ok")
+                    .increment(1);
                 self.show(&info);
                 Ok(info)
             }
@@ -209,9 +230,7 @@ impl PluginDir {
     }
 
     fn show(&self, info: &PluginInfo) {
-        let series = |sha256: &str, version: &str| {
-            gauge!("holdfast_plugin_info", "plugin" => info.name.clone(), "sha256" => sha256.to_owned(), "version" => version.to_owned())
-        };
+        let series = |sha256: &str, version: &str| gauge!("holdfast_plugin_info", "plugin" => info.name.clone(), "sha256" => sha256.to_owned(), "version" => version.to_owned());
         if let Some(before) = self.registry.before(&info.name) {
             series(&before.sha256, &before.version).set(0.0);
         }
@@ -237,7 +256,10 @@ impl PluginDir {
 
 /// The plugins that consumers use, with their settings.
 fn wanted(config: &Valid) -> BTreeMap<String, PluginSettings> {
-    let used = config.consumers.values().map(|consumer| consumer.plugin.clone());
+    let used = config
+        .consumers
+        .values()
+        .map(|consumer| consumer.plugin.clone());
     used.map(|name| {
         let settings = wire::plugin_settings(&config.plugin(&name));
         (name, settings)
@@ -248,8 +270,16 @@ fn wanted(config: &Valid) -> BTreeMap<String, PluginSettings> {
 /// As many instances as all consumers together may run, and compiled components
 /// beside the plugins' folder of the user.
 fn options(config: &Valid) -> Options {
-    let instances: u32 = config.consumers.values().map(|c| c.concurrency * partitions(c)).sum();
-    Options { instances: instances.clamp(16, 4096), cache: cache_folder(), ..Options::default() }
+    let instances: u32 = config
+        .consumers
+        .values()
+        .map(|c| c.concurrency * partitions(c))
+        .sum();
+    Options {
+        instances: instances.clamp(16, 4096),
+        cache: cache_folder(),
+        ..Options::default()
+    }
 }
 
 fn partitions(consumer: &crate::config::valid::Consumer) -> u32 {
@@ -260,7 +290,11 @@ fn partitions(consumer: &crate::config::valid::Consumer) -> u32 {
 /// folder; none when there is neither.
 #[must_use]
 pub fn cache_folder() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("HOLDFAST_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("holdfast")))
         .or_else(|| set("HOME").map(|folder| folder.join(".cache/holdfast")))

@@ -23,21 +23,27 @@ pub async fn configuration(app: &Arc<App>, path: &Path) -> Result<(), String> {
     counter!("holdfast_reloads_total", "plugin" => "", "result" => label).increment(1);
     match &result {
         Ok(()) => tracing::info!(file = %path.display(), "the configuration was taken up"),
-        Err(error) => tracing::error!(file = %path.display(), "the changed configuration is refused:\n{error}"),
+        Err(error) => {
+            tracing::error!(file = %path.display(), "the changed configuration is refused:\n{error}")
+        }
     }
     app.refused.set(result.clone().err());
     result
 }
 
 async fn take_up(app: &Arc<App>, path: &Path) -> Result<(), String> {
-    let loaded = config::load(path, &|name| std::env::var(name).ok()).map_err(|errors| errors.to_string())?;
+    let loaded = config::load(path, &|name| std::env::var(name).ok())
+        .map_err(|errors| errors.to_string())?;
     let old = app.config.load_full();
     let fixed: Vec<String> = old
         .valid
         .diff(&loaded.valid)
         .into_iter()
         .filter_map(|change| match change.effect {
-            Effect::NeedsRestart => Some(format!("{} cannot change while running: {}", change.key, change.why)),
+            Effect::NeedsRestart => Some(format!(
+                "{} cannot change while running: {}",
+                change.key, change.why
+            )),
             Effect::Ignored => {
                 tracing::warn!("the change of {} is ignored: {}", change.key, change.why);
                 None
@@ -59,7 +65,11 @@ async fn take_up(app: &Arc<App>, path: &Path) -> Result<(), String> {
 
 /// Watches the configuration file and the plugin folder until cancelled.
 pub async fn watch(app: Arc<App>, config: PathBuf, mut seen: Seen, stop: CancellationToken) {
-    let folder = config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    let folder = config
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+        .to_owned();
     let mut watch = Watch::new(&[folder, app.plugins.folder().to_owned()]);
     loop {
         tokio::select! {

@@ -58,12 +58,21 @@ pub async fn run(path: &Path) -> Result<ExitCode, Failure> {
     let listener = listen(&app).await?;
     let served = tokio::spawn(admin::serve(listener, Arc::clone(&app), stop.clone()));
     let seen = reload::seen(path, &app.config.load());
-    let watched = tokio::spawn(reload::watch(Arc::clone(&app), path.to_owned(), seen, stop.clone()));
+    let watched = tokio::spawn(reload::watch(
+        Arc::clone(&app),
+        path.to_owned(),
+        seen,
+        stop.clone(),
+    ));
     let kept = tokio::spawn(upkeep(app.metrics.clone(), stop.clone()));
     signals.wait(&app, path).await;
     let code = drain(&app, &mut signals).await;
     stop.cancel();
-    let _ = tokio::join!(watched, kept, tokio::time::timeout(Duration::from_secs(1), served));
+    let _ = tokio::join!(
+        watched,
+        kept,
+        tokio::time::timeout(Duration::from_secs(1), served)
+    );
     Ok(code)
 }
 
@@ -78,7 +87,11 @@ fn load(path: &Path) -> Result<Loaded, Failure> {
     Ok(loaded)
 }
 
-async fn build(loaded: Loaded) -> Result<Arc<App>, Failure> {
+/// Builds the host that a configuration describes; its consumers start at once.
+///
+/// # Errors
+/// [`Failure`] when the plugins or the group's rules do not fit.
+pub async fn build(loaded: Loaded) -> Result<Arc<App>, Failure> {
     let config = &loaded.valid;
     let wrong = |error: holdfast_core::name::NameError| Failure::Wrong(error.to_string());
     let specs = wire::consumers(config).map_err(wrong)?;
@@ -113,10 +126,17 @@ async fn build(loaded: Loaded) -> Result<Arc<App>, Failure> {
 /// When the store is away the consumers compare later, before they consume.
 async fn agree(store: &SharedStore, specs: &[ConsumerSpec]) -> Result<(), Failure> {
     for spec in specs {
-        let rules = GroupRules { rules: spec.group_rules() };
+        let rules = GroupRules {
+            rules: spec.group_rules(),
+        };
         let asked = store.agree(&spec.group, &rules);
-        if let Ok(Ok(Agreement::Differs(differences))) = tokio::time::timeout(Duration::from_secs(2), asked).await {
-            return Err(Failure::Wrong(disagreement(spec.group.as_str(), &differences)));
+        if let Ok(Ok(Agreement::Differs(differences))) =
+            tokio::time::timeout(Duration::from_secs(2), asked).await
+        {
+            return Err(Failure::Wrong(disagreement(
+                spec.group.as_str(),
+                &differences,
+            )));
         }
     }
     Ok(())
@@ -137,7 +157,9 @@ async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
 async fn listen(app: &App) -> Result<TcpListener, Failure> {
     let address = app.config.load().valid.admin.listen;
     let listener = TcpListener::bind(address).await.map_err(|error| {
-        Failure::Failed(format!("failed to listen on {address} (admin.listen): {error}"))
+        Failure::Failed(format!(
+            "failed to listen on {address} (admin.listen): {error}"
+        ))
     })?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!("the admin interface is at http://{address}/");
@@ -169,7 +191,9 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, Failure> {
-        let on = |kind| signal(kind).map_err(|e| Failure::Failed(format!("failed to listen for signals: {e}")));
+        let on = |kind| {
+            signal(kind).map_err(|e| Failure::Failed(format!("failed to listen for signals: {e}")))
+        };
         Ok(Self {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,

@@ -67,7 +67,10 @@ impl Watch {
             }
             watcher
         });
-        Self { events, _watcher: watcher }
+        Self {
+            events,
+            _watcher: watcher,
+        }
     }
 
     /// Returns when something may have changed, after a second at the latest.
@@ -109,7 +112,9 @@ impl Seen {
     pub async fn settled(&mut self, paths: &[PathBuf]) -> Vec<PathBuf> {
         let mut changed = Vec::new();
         for path in paths {
-            let Some(mut stamp) = Stamp::of(path) else { continue };
+            let Some(mut stamp) = Stamp::of(path) else {
+                continue;
+            };
             if self.known.get(path) == Some(&stamp) {
                 continue;
             }

@@ -26,15 +26,21 @@ use crate::config::valid::Valid;
 /// [`PortError`] when it can never work: a file that is in use, a bad address.
 pub async fn store(config: &Valid) -> Result<SharedStore, PortError> {
     match &config.store {
-        valid::Store::Redis { url, ca, wait_replicas } => {
+        valid::Store::Redis {
+            url,
+            ca,
+            wait_replicas,
+        } => {
             let mut options = holdfast_redis::RedisOptions::new(url.expose(), &config.service);
             options.wait_replicas = *wait_replicas;
             options.ca.clone_from(ca);
-            Ok(Arc::new(holdfast_redis::RedisStore::connect(options).await?))
+            Ok(Arc::new(
+                holdfast_redis::RedisStore::connect(options).await?,
+            ))
         }
-        valid::Store::Embedded { path } => {
-            Ok(Arc::new(holdfast_embedded::EmbeddedStore::open(path.clone())?))
-        }
+        valid::Store::Embedded { path } => Ok(Arc::new(holdfast_embedded::EmbeddedStore::open(
+            path.clone(),
+        )?)),
     }
 }
 
@@ -70,25 +76,33 @@ pub async fn one_broker(
             }
             Ok(Arc::new(holdfast_rabbitmq::RabbitMq::connect(options)?))
         }
-        valid::Broker::Embedded { path } => {
-            Ok(Arc::new(holdfast_embedded::EmbeddedBroker::open(path.clone())?))
-        }
+        valid::Broker::Embedded { path } => Ok(Arc::new(holdfast_embedded::EmbeddedBroker::open(
+            path.clone(),
+        )?)),
     }
 }
 
 /// After a freeze the broker hands a leader's messages over when its heartbeat
 /// is missed twice, so the heartbeat stays below half of the shortest lease.
 fn heartbeat(config: &Valid, broker: &str) -> Duration {
-    let leases = config.consumers.values().filter(|c| c.broker == broker).filter_map(|c| c.lease);
+    let leases = config
+        .consumers
+        .values()
+        .filter(|c| c.broker == broker)
+        .filter_map(|c| c.lease);
     let shortest = leases.map(|lease| lease.ttl / 2).min();
-    shortest.unwrap_or(Duration::from_secs(10)).clamp(Duration::from_secs(1), Duration::from_secs(10))
+    shortest
+        .unwrap_or(Duration::from_secs(10))
+        .clamp(Duration::from_secs(1), Duration::from_secs(10))
 }
 
 /// The settings of a plugin as its host takes them.
 #[must_use]
 pub fn plugin_settings(plugin: &valid::Plugin) -> PluginSettings {
     PluginSettings {
-        sha256: plugin.sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+        sha256: plugin
+            .sha256
+            .map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
         memory: plugin.memory,
         timeout: plugin.timeout,
         deadline: plugin.deadline,
@@ -97,7 +111,11 @@ pub fn plugin_settings(plugin: &valid::Plugin) -> PluginSettings {
             valid::Instances::Reuse => Instances::Reuse,
         },
         allow_hosts: plugin.allow_hosts.iter().map(ToString::to_string).collect(),
-        vars: plugin.vars.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
+        vars: plugin
+            .vars
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+            .collect(),
     }
 }
 
@@ -126,7 +144,10 @@ pub fn consumers(config: &Valid) -> Result<Vec<ConsumerSpec>, NameError> {
     Ok(specs)
 }
 
-fn consumer_spec(consumer: &valid::Consumer, deadline: Duration) -> Result<ConsumerSpec, NameError> {
+fn consumer_spec(
+    consumer: &valid::Consumer,
+    deadline: Duration,
+) -> Result<ConsumerSpec, NameError> {
     let claim = &consumer.claim;
     let retry = &consumer.retry;
     Ok(ConsumerSpec {
@@ -137,10 +158,16 @@ fn consumer_spec(consumer: &valid::Consumer, deadline: Duration) -> Result<Consu
         concurrency: usize::try_from(consumer.concurrency).unwrap_or(usize::MAX),
         prefetch: consumer.prefetch,
         declare: consumer.declare,
-        batch: consumer.batch.map_or(Batch { max: 64, wait: Duration::from_millis(5) }, |batch| Batch {
-            max: usize::try_from(batch.max).unwrap_or(usize::MAX),
-            wait: batch.wait,
-        }),
+        batch: consumer.batch.map_or(
+            Batch {
+                max: 64,
+                wait: Duration::from_millis(5),
+            },
+            |batch| Batch {
+                max: usize::try_from(batch.max).unwrap_or(usize::MAX),
+                wait: batch.wait,
+            },
+        ),
         max_body: consumer.max_body,
         group: Group::new(&claim.group)?,
         side: Side::new(&claim.side)?,
@@ -164,7 +191,11 @@ fn consumer_spec(consumer: &valid::Consumer, deadline: Duration) -> Result<Consu
             hold_below: retry.hold_below,
         },
         order: order(&consumer.order),
-        lease: consumer.lease.map(|lease| Terms { ttl: lease.ttl, renew: lease.renew, retry: lease.retry }),
+        lease: consumer.lease.map(|lease| Terms {
+            ttl: lease.ttl,
+            renew: lease.renew,
+            retry: lease.retry,
+        }),
         deadline,
     })
 }
@@ -183,14 +214,26 @@ fn order(order: &valid::Order) -> Order {
         valid::OnPoison::Halt => OnPoison::Halt,
     };
     match order {
-        valid::Order::None => Order { mode: Mode::None, lane: None, sequence: None, on_poison: OnPoison::Park },
-        valid::Order::Lanes { key, sequence, on_poison } => Order {
+        valid::Order::None { key } => Order {
+            mode: Mode::None,
+            lane: key.as_ref().map(source),
+            sequence: None,
+            on_poison: OnPoison::Park,
+        },
+        valid::Order::Lanes {
+            key,
+            sequence,
+            on_poison,
+        } => Order {
             mode: Mode::Lanes,
             lane: Some(source(key)),
             sequence: sequence.as_ref().map(source),
             on_poison: poison(on_poison),
         },
-        valid::Order::Strict { sequence, on_poison } => Order {
+        valid::Order::Strict {
+            sequence,
+            on_poison,
+        } => Order {
             mode: Mode::Strict,
             lane: None,
             sequence: sequence.as_ref().map(source),
@@ -206,7 +249,9 @@ fn order(order: &valid::Order) -> Order {
 pub fn rules(config: &Valid) -> Result<BTreeMap<Group, Rule>, NameError> {
     let mut rules = BTreeMap::new();
     for consumer in config.consumers.values() {
-        let Some(cutover) = config.cutovers.get(&consumer.claim.group) else { continue };
+        let Some(cutover) = config.cutovers.get(&consumer.claim.group) else {
+            continue;
+        };
         for binding in consumer.bindings() {
             let rule = Rule {
                 from: Side::new(&cutover.from)?,
@@ -226,12 +271,17 @@ pub fn rules(config: &Valid) -> Result<BTreeMap<Group, Rule>, NameError> {
 /// The wall clock (for dead letters) and the system's randomness.
 #[must_use]
 pub fn surroundings() -> Surroundings {
-    Surroundings { wall_ms: Arc::new(wall_ms), random: Arc::new(rand::random::<u64>) }
+    Surroundings {
+        wall_ms: Arc::new(wall_ms),
+        random: Arc::new(rand::random::<u64>),
+    }
 }
 
 /// Milliseconds since 1970.
 #[must_use]
 pub fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

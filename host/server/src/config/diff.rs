@@ -121,7 +121,7 @@ type Place<'o> = Option<&'o super::valid::Place>;
 /// The parts of an order that both sides of a group share.
 fn lane_and_sequence(order: &Order) -> ((u8, Place<'_>), Place<'_>) {
     match order {
-        Order::None => ((0, None), None),
+        Order::None { key } => ((0, key.as_ref()), None),
         Order::Lanes { key, sequence, .. } => ((1, Some(key)), sequence.as_ref()),
         Order::Strict { sequence, .. } => ((2, None), sequence.as_ref()),
     }

@@ -255,7 +255,7 @@ pub const KEYS: &[Key] = &[
     may(
         "consumers.*.order.key",
         Kind::Place,
-        "Where the lane is; needed with `lanes`. The same for all sides of a group.",
+        "Where the lane is; needed with `lanes`. Without order it only names the state that a handler sees. The same for all sides of a group.",
     ),
     may(
         "consumers.*.order.sequence",

@@ -45,7 +45,10 @@ fn what_is_not_written_has_its_default() {
         (a.concurrency, a.prefetch, a.declare, a.max_body),
         (64, 256, true, 1 << 20)
     );
-    assert_eq!((a.batch, a.lease, &a.order), (None, None, &Order::None));
+    assert_eq!(
+        (a.batch, a.lease, &a.order),
+        (None, None, &Order::None { key: None })
+    );
     assert_eq!(
         a.claim,
         Claim {
@@ -244,8 +247,8 @@ fn what_is_probably_not_meant_is_a_warning() {
             "12:14 the consumer `a` is ordered but has no lease",
         ),
         (
-            with("[consumers.a.order]\nkey = \"json:/u\"\n"),
-            "13:7 `consumers.a.order.key` has no effect with mode = \"none\"",
+            with("[consumers.a.order]\nsequence = \"json:/u\"\n"),
+            "13:12 `consumers.a.order.sequence` has no effect with mode = \"none\"",
         ),
         (
             with(

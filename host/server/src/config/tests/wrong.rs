@@ -181,10 +181,6 @@ fn settings_that_contradict_each_other_are_refused() {
             "13:8 `consumers.a.order.key` is missing: order.mode = \"lanes\" needs a lane",
         ),
         (
-            consumer("order", "sequence = \"json:/n\""),
-            "13:12 `consumers.a.order.sequence` needs mode = \"lanes\" or \"strict\"",
-        ),
-        (
             with("prefetch = 10\n"),
             "12:12 `consumers.a.prefetch` (10) is below its concurrency (64)",
         ),

@@ -180,7 +180,7 @@ fn order(keys: &OrderKeys) -> Option<Order> {
     let sequence = taken(keys.sequence.as_ref())?;
     let on_poison = keys.on_poison.value?;
     Some(match keys.mode.value? {
-        OrderMode::None => Order::None,
+        OrderMode::None => Order::None { key },
         OrderMode::Lanes => Order::Lanes {
             key: key?,
             sequence,

@@ -213,22 +213,13 @@ fn order(r: &mut Reader<'_>, name: &str, keys: &ConsumerKeys) {
             let message = format!("`{path}.key` has no effect: \"strict\" has one lane for all");
             warn(r, &key.at, message, "remove it, or use mode = \"lanes\"");
         }
-        (OrderMode::None, Some(key)) => {
-            let message = format!("`{path}.key` has no effect with mode = \"none\"");
-            warn(
-                r,
-                &key.at,
-                message,
-                "set mode = \"lanes\" to keep messages of a lane in order",
-            );
-        }
         _ => {}
     }
     if *mode == OrderMode::None {
         if let Some(sequence) = &order.sequence {
-            let message = format!("`{path}.sequence` needs mode = \"lanes\" or \"strict\"");
-            let help = "without order a number that is not newer says nothing";
-            error(r, &sequence.at, message, help);
+            let message = format!("`{path}.sequence` has no effect with mode = \"none\"");
+            let help = "without order a number that is not newer says nothing; use \"lanes\" or \"strict\"";
+            warn(r, &sequence.at, message, help);
         }
         if order.on_poison.written {
             let message = format!("`{path}.on-poison` has no effect with mode = \"none\"");

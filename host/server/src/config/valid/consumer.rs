@@ -125,7 +125,11 @@ pub enum OnPoison {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// None.
-    None,
+    None {
+        /// Where the lane is, if messages have one: it names the state that a
+        /// handler sees, and orders nothing.
+        key: Option<Place>,
+    },
     /// Those of one lane.
     Lanes {
         /// Where the lane is.
@@ -148,7 +152,7 @@ impl Order {
     /// Whether any message waits for another.
     #[must_use]
     pub fn is_ordered(&self) -> bool {
-        !matches!(self, Self::None)
+        !matches!(self, Self::None { .. })
     }
 }
 

@@ -84,7 +84,10 @@ fn lane_rule(keys: &ConsumerKeys) -> Rule {
     let order = &keys.order;
     let rule = match order.mode.get() {
         None => None,
-        Some(OrderMode::None) => Some("none".to_owned()),
+        Some(OrderMode::None) => Some(match order.key.as_ref().and_then(|field| field.get()) {
+            Some(key) => format!("none, lane by {key}"),
+            None => "none".to_owned(),
+        }),
         Some(OrderMode::Strict) => Some("strict".to_owned()),
         Some(OrderMode::Lanes) => {
             let key = order.key.as_ref().and_then(|field| field.get());
