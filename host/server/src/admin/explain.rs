@@ -113,8 +113,8 @@ fn state(claim: &ClaimView, rule: Option<&Rule>, members: &[Member]) -> String {
             reason(claim)
         ),
         StateName::Parked => format!(
-            "It was given up ({}); the dead-letter queue has it, and a replay from there runs it \
-             again.",
+            "It was given up ({}); the dead-letter queue has it with its last error, and a replay \
+             from there runs it again.",
             reason(claim)
         ),
     }

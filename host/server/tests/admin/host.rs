@@ -28,7 +28,7 @@ broker = "main"
 queue = "work"
 plugin = "probe"
 claim = { group = "jobs", side = "new" }
-retry = { attempts = 3, initial = "1h", max = "1h", hold-below = "2h" }
+retry = { attempts = 3, initial = "1h", max = "1h", hold-below = "1h" }
 
 [consumers.plain]
 broker = "main"
@@ -48,20 +48,20 @@ enabled = true
 percent = 100
 "#;
 
-pub struct TestHost {
-    pub app: Arc<App>,
-    pub at: SocketAddr,
+pub(crate) struct TestHost {
+    pub(crate) app: Arc<App>,
+    pub(crate) at: SocketAddr,
     folder: tempfile::TempDir,
 }
 
 impl TestHost {
     /// A host without a token, all of whose consumers consume.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with("").await
     }
 
     /// A host with these settings of `[admin]`.
-    pub async fn start_with(admin: &str) -> Self {
+    pub(crate) async fn start_with(admin: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let prebuilt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/prebuilt");
         for plugin in ["probe.wasm", "echo.wasm"] {
@@ -89,18 +89,25 @@ impl TestHost {
         host
     }
 
-    pub fn request(&self, line: &str) -> Request {
+    pub(crate) fn request(&self, line: &str) -> Request {
         Request::new(self.at, line)
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = self.request(&format!("GET {path}")).send().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
     }
 
     /// Publishes a message with this id and waits for its claim to have a state.
-    pub async fn message(&self, queue: &str, id: &str, body: &str, claim: &str, state: &str) {
+    pub(crate) async fn message(
+        &self,
+        queue: &str,
+        id: &str,
+        body: &str,
+        claim: &str,
+        state: &str,
+    ) {
         let request = self.request(&format!("POST /api/v1/queues/{queue}/messages"));
         let answer = request
             .header("Holdfast-Message-Id", id)
@@ -120,7 +127,7 @@ impl TestHost {
     }
 
     /// Waits for something.
-    pub async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    pub(crate) async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
         let end = Instant::now() + Duration::from_secs(20);
         while !holds().await {
             assert!(Instant::now() < end, "waited in vain until {what}");
@@ -129,13 +136,13 @@ impl TestHost {
     }
 
     /// Puts another component in the place of a plugin.
-    pub fn replace(&self, plugin: &str, content: &[u8]) {
+    pub(crate) fn replace(&self, plugin: &str, content: &[u8]) {
         let file = self.folder.path().join(format!("{plugin}.wasm"));
         std::fs::write(file, content).expect("written");
     }
 
     /// The component of a plugin.
-    pub fn component(&self, plugin: &str) -> Vec<u8> {
+    pub(crate) fn component(&self, plugin: &str) -> Vec<u8> {
         std::fs::read(self.folder.path().join(format!("{plugin}.wasm"))).expect("there")
     }
 }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request to be sent.
 #[derive(Clone)]
-pub struct Request {
+pub(crate) struct Request {
     to: SocketAddr,
     line: String,
     host: String,
@@ -24,15 +24,15 @@ pub struct Request {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Request {
     /// A request such as `GET /livez`.
-    pub fn new(to: SocketAddr, line: &str) -> Self {
+    pub(crate) fn new(to: SocketAddr, line: &str) -> Self {
         Self {
             to,
             line: line.to_owned(),
@@ -44,31 +44,31 @@ impl Request {
     }
 
     /// The same under another `Host`.
-    pub fn host(mut self, host: &str) -> Self {
+    pub(crate) fn host(mut self, host: &str) -> Self {
         self.host = host.to_owned();
         self
     }
 
     /// The same with a header.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push_str(&format!("{name}: {value}\r\n"));
         self
     }
 
     /// The same with a body.
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
     /// The same, promising this many bytes of body whatever is sent.
-    pub fn promising(mut self, length: usize) -> Self {
+    pub(crate) fn promising(mut self, length: usize) -> Self {
         self.length = Some(length);
         self
     }
 
     /// Sends it and reads the whole answer.
-    pub async fn send(self) -> Answer {
+    pub(crate) async fn send(self) -> Answer {
         let exchange = async {
             let mut stream = self.open().await;
             let mut bytes = Vec::new();
@@ -81,7 +81,7 @@ impl Request {
     }
 
     /// Sends it and reads the answer until it contains all these texts.
-    pub async fn send_until(self, texts: &[&str]) -> String {
+    pub(crate) async fn send_until(self, texts: &[&str]) -> String {
         let exchange = async {
             let mut stream = self.open().await;
             let mut seen = String::new();
@@ -124,13 +124,13 @@ impl Answer {
     }
 
     /// The body as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Is it a problem with this status, told as such?
     #[track_caller]
-    pub fn is_problem(&self, status: u16) {
+    pub(crate) fn is_problem(&self, status: u16) {
         assert_eq!(self.status, status, "{self:?}");
         assert!(self.head.contains("application/problem+json"), "{self:?}");
         assert_eq!(self.json()["status"], status);

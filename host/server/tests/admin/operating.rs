@@ -233,7 +233,7 @@ async fn a_published_message_keeps_its_headers_but_not_the_hosts_own() {
     assert_eq!(answer.status, 202, "{answer:?}");
     let id = answer.json()["id"].as_str().expect("a text").to_owned();
     assert_eq!(id.len(), 32);
-    // The echo plugin needs the header to succeed, and sends on to `leased`.
+    // The echo plugin sends it on to the queue that the header names.
     host.until("it is done", async || {
         let claim = host
             .request(&format!("GET /api/v1/claims/plain/{id}"))

@@ -121,21 +121,22 @@ async fn a_claim_with_a_slash_in_its_key_is_shown_listed_and_explained() {
 #[tokio::test(flavor = "multi_thread")]
 async fn consumers_show_their_books_and_their_queues() {
     let host = TestHost::start().await;
-    // Without a reply-to header the echo plugin rejects.
-    host.message("plain", "1", "hello", "plain/1", "parked")
-        .await;
+    let body = r#"{"reject": "not today"}"#;
+    host.message("work", "1", body, "jobs/1", "parked").await;
+    let explained = host.get("/api/v1/explain/jobs/1").await.to_string();
+    assert!(explained.contains("the handler rejected it"), "{explained}");
     host.until("the letter is counted", async || {
         let rows = host.get("/api/v1/consumers").await;
-        let plain = rows
+        let probe = rows
             .as_array()
             .expect("a list")
             .iter()
-            .find(|row| row["name"] == "plain");
-        let plain = plain.expect("it runs");
-        plain["ended"]["dead_lettered"] == 1
-            && plain["received"] == 1
-            && plain["depth"]["dead"] == 1
-            && plain["depth"]["ready"] == 0
+            .find(|row| row["name"] == "probe");
+        let probe = probe.expect("it runs");
+        probe["ended"]["dead_lettered"] == 1
+            && probe["received"] == 1
+            && probe["depth"]["dead"] == 1
+            && probe["depth"]["ready"] == 0
     })
     .await;
 }
