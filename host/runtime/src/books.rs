@@ -1,6 +1,6 @@
 //! The books of one consumer: what came in, how it ended, what is under way.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_core::ledger::Ledger;
@@ -23,6 +23,7 @@ pub struct Books {
     received: AtomicU64,
     ended: [AtomicU64; Ending::ALL.len()],
     in_flight: AtomicI64,
+    full: AtomicBool,
     metrics: Metrics,
 }
 
@@ -68,6 +69,7 @@ impl Books {
             received: AtomicU64::new(0),
             ended: Default::default(),
             in_flight: AtomicI64::new(0),
+            full: AtomicBool::new(false),
             metrics: Metrics {
                 received: counter!("holdfast_received_total", &labels),
                 ended: Ending::ALL
@@ -103,6 +105,7 @@ impl Books {
         self.metrics.ended[at].increment(1);
         self.metrics.in_flight.decrement(1.0);
         self.metrics.message_seconds.record(after);
+        self.prefetch_full(false);
     }
 
     /// A handler ran this long.
@@ -121,6 +124,9 @@ impl Books {
 
     /// Whether waiting messages fill the prefetch.
     pub fn prefetch_full(&self, full: bool) {
+        if self.full.swap(full, Ordering::Relaxed) == full {
+            return;
+        }
         self.metrics.prefetch_full.set(if full { 1.0 } else { 0.0 });
     }
 

@@ -280,6 +280,12 @@ impl Consumer {
         if context.plugins.current(&spec.plugin).is_none() {
             return Err(format!("no plugin named {:?} is loaded", spec.plugin));
         }
+        if context.rule_expected && context.rule.load().is_none() {
+            return Err(format!(
+                "the cut-over rule of the group {} is not known yet",
+                spec.group
+            ));
+        }
         let rules = GroupRules {
             rules: spec.group_rules(),
         };

@@ -136,6 +136,7 @@ impl Host {
         let Some(broker) = brokers.get(&spec.broker).cloned() else {
             unreachable!("the configuration was checked: every consumer's broker exists")
         };
+        let switch = self.rules().get(&spec.group).cloned();
         let context = Context {
             surroundings: self.parts.surroundings.clone(),
             store: Arc::clone(&self.parts.store),
@@ -144,11 +145,8 @@ impl Host {
             brokers,
             plugins: Arc::clone(&self.parts.plugins),
             books,
-            rule: self
-                .rules()
-                .get(&spec.group)
-                .map(|switch| Arc::clone(&switch.current))
-                .unwrap_or_default(),
+            rule_expected: switch.is_some(),
+            rule: switch.map(|switch| switch.current).unwrap_or_default(),
             permits: Arc::new(Semaphore::new(spec.concurrency)),
             batcher: Batcher::start(spec.batch),
             names: Names {

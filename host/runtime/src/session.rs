@@ -43,6 +43,9 @@ pub struct Context {
     pub books: Arc<Books>,
     /// The cut-over rule of the group, as far as this host knows it.
     pub rule: Arc<ArcSwapOption<Rule>>,
+    /// The group has a rule: nothing is claimed before it is known, since the
+    /// first sight of a key decides its side for good.
+    pub rule_expected: bool,
     /// Permits for running handlers.
     pub permits: Arc<Semaphore>,
     /// Puts messages together for batch plugins.

@@ -152,6 +152,8 @@ pub enum Next<S, O> {
     Run {
         /// The attempt.
         claim: Claim,
+        /// When the key was first seen, in milliseconds since 1970.
+        first_seen_ms: u64,
         /// The state of the lane or key.
         state: S,
     },
@@ -258,7 +260,7 @@ pub fn interpret<S, O>(asked: Asked, answer: BeginAnswer<S, O>) -> Next<S, O> {
                     first_seen_ms,
                 }
             } else {
-                Next::Run { claim, state }
+                Next::Run { claim, first_seen_ms, state }
             }
         }
         BeginAnswer::Foreign { state, .. } if state.is_finished() => {

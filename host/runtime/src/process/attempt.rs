@@ -16,22 +16,30 @@ use crate::books::{Attempt, Why};
 use crate::route::Route;
 use crate::session::{Job, Session};
 
+/// A granted claim and what came with it.
+pub(super) struct Granted {
+    pub(super) claim: Claim,
+    pub(super) first_seen_ms: u64,
+    pub(super) state: Snapshot,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
 impl Session {
     /// Calls the handler and records what came of it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "everything one attempt is about, used once"
-    )]
     pub(super) async fn attempt(
         &self,
         job: &Job,
         route: &Route,
         at: &Place,
-        claim: Claim,
-        state: Snapshot,
+        granted: Granted,
         plugin: Arc<dyn Plugin>,
-        permit: OwnedSemaphorePermit,
     ) -> Round {
+        let Granted {
+            claim,
+            first_seen_ms,
+            state,
+            permit,
+        } = granted;
         let context = &self.context;
         let call = self.call(job, route, &claim, state);
         let outcome = context.batcher.call(Arc::clone(&plugin), call).await;
@@ -85,7 +93,7 @@ impl Session {
                     reason,
                     error,
                     attempts: claim.attempt(),
-                    first_seen_ms: None,
+                    first_seen_ms: Some(first_seen_ms),
                     digest: sha256.to_string(),
                     unsent: Outbox::default(),
                 };

@@ -118,13 +118,7 @@ impl Session {
 
     /// Gives a claimed message up: records it, publishes the letter, records
     /// that, acknowledges.
-    pub(super) async fn park(
-        &self,
-        job: &Job,
-        at: &Place,
-        claim: Claim,
-        mut letter: Letter,
-    ) -> Round {
+    pub(super) async fn park(&self, job: &Job, at: &Place, claim: Claim, letter: Letter) -> Round {
         let (context, shown) = (&self.context, claim.shown());
         tracing::warn!(
             consumer = %context.spec.name, key = %at.key, reason = %letter.reason, attempts = letter.attempts,
@@ -137,11 +131,7 @@ impl Session {
         });
         match park.await {
             Ok(answer) => match claim.kept(answer) {
-                Ok(()) => {
-                    letter.first_seen_ms =
-                        letter.first_seen_ms.or(job.delivery.message.timestamp_ms);
-                    self.bury_claimed(job, at, &letter).await
-                }
+                Ok(()) => self.bury_claimed(job, at, &letter).await,
                 Err(refused) => self.refused(refused),
             },
             Err(why) => self.unanswered(why),

@@ -28,6 +28,7 @@ use holdfast_ports::message::Outbox;
 use holdfast_ports::store::{Begin, Place};
 use metrics::{Counter, counter};
 
+use self::attempt::Granted;
 use self::ending::Letter;
 use self::wait::{FIRST_LOOK, LONGEST_LOOK};
 use crate::ask::{NoAnswer, Step, ask};
@@ -144,9 +145,18 @@ impl Session {
             on_foreign: context.spec.on_foreign,
         };
         match interpret(asked, answer) {
-            Next::Run { claim, state } => {
-                self.attempt(job, route, at, claim, state, plugin, permit)
-                    .await
+            Next::Run {
+                claim,
+                first_seen_ms,
+                state,
+            } => {
+                let granted = Granted {
+                    claim,
+                    first_seen_ms,
+                    state,
+                    permit,
+                };
+                self.attempt(job, route, at, granted, plugin).await
             }
             Next::GiveUp {
                 claim,
