@@ -85,6 +85,7 @@ async fn a_claim_with_a_slash_in_its_key_is_shown_listed_and_explained() {
     assert_eq!(claim["key"], "a/b c%");
     assert_eq!(claim["group"], "jobs");
     assert_eq!(claim["side"], "new");
+    assert_eq!(claim["attempt"], 1, "known from the history");
     assert_eq!(claim["history"][0]["step"], "begin");
     assert!(
         claim["history"][0]["at"]
