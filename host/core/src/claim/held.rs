@@ -260,7 +260,11 @@ pub fn interpret<S, O>(asked: Asked, answer: BeginAnswer<S, O>) -> Next<S, O> {
                     first_seen_ms,
                 }
             } else {
-                Next::Run { claim, first_seen_ms, state }
+                Next::Run {
+                    claim,
+                    first_seen_ms,
+                    state,
+                }
             }
         }
         BeginAnswer::Foreign { state, .. } if state.is_finished() => {
