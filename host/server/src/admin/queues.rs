@@ -123,3 +123,33 @@ fn failed(error: &PublishError) -> Problem {
     };
     Problem::new(status, error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_carried_but_for_the_hosts_own() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("holdfast-header-reply-to", "a"),
+            ("holdfast-header-x-holdfast-key", "forged"),
+            ("holdfast-header-x-holdfast-lane", "passed on"),
+            ("holdfast-message-id", "no header"),
+            ("accept", "no header"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let mut carried = carried(&headers).expect("all are UTF-8");
+        carried.sort_by(|a, b| a.name.cmp(&b.name));
+        let wanted = [
+            Header::text("reply-to", "a"),
+            Header::text("x-holdfast-lane", "passed on"),
+        ];
+        assert_eq!(carried, wanted);
+
+        let odd = HeaderValue::from_bytes(b"\xff").expect("a value");
+        headers.insert("holdfast-header-odd", odd);
+        assert!(super::carried(&headers).is_err());
+    }
+}
