@@ -1,16 +1,20 @@
-//! Which frames settle a set of deliveries: one acknowledgement for everything
-//! up to the oldest delivery that is still open, one each for what was settled
-//! beyond it, so that a slow message holds up no other.
+//! Which frames settle a set of deliveries: one for each run of equal ones before
+//! the oldest delivery that is still open, one each for what was settled beyond
+//! it, so that a slow message holds up no other.
 //!
 //! ```text
-//!  tags       1    2    3    4    5    6    7
-//!            ack  ack  back ack  open ack  open
-//!  frames    nack 3, ack 4 and all before, ack 6
+//!  tags       1    2    3    4    5    6    7    8
+//!            ack  ack  back back ack  open ack  open
+//!  frames    ack up to 2, nack up to 4, ack 5, ack 7
 //! ```
 //!
 //! Pure: it knows no channel and no clock.
 
 use std::collections::VecDeque;
+
+/// Deliveries that one frame gives back. More than this many at once come back
+/// in any order where a queue has a delivery limit (seen with RabbitMQ 3.10).
+const MOST_BACK: u32 = 32;
 
 /// How a delivery is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +33,8 @@ pub(crate) enum How {
 pub(crate) enum Frame {
     /// This delivery is done; with `multiple` also all before it.
     Ack { tag: u64, multiple: bool },
-    /// Deliver this one again.
-    Back { tag: u64 },
+    /// Deliver this one again; with `multiple` also all before it.
+    Back { tag: u64, multiple: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,28 @@ enum Fate {
     Settled(How),
     /// Its frame was sent.
     Gone,
+}
+
+/// Neighbours that are settled in the same way.
+struct Run {
+    back: bool,
+    last: u64,
+    count: u32,
+}
+
+impl Run {
+    const fn takes(&self, back: bool) -> bool {
+        self.back == back && !(back && self.count == MOST_BACK)
+    }
+
+    const fn frame(self) -> Frame {
+        let (tag, multiple) = (self.last, self.count > 1);
+        if self.back {
+            Frame::Back { tag, multiple }
+        } else {
+            Frame::Ack { tag, multiple }
+        }
+    }
 }
 
 /// The deliveries of one channel that are not settled yet.
@@ -70,58 +96,62 @@ impl Coalescer {
         true
     }
 
-    /// Appends the frames for what was settled since the last call.
-    pub(crate) fn take(&mut self, frames: &mut Vec<Frame>) {
+    /// Appends frames for what was settled until there are `most` of them. True
+    /// when there are more to come.
+    pub(crate) fn take(&mut self, frames: &mut Vec<Frame>, most: usize) -> bool {
+        self.take_settled_prefix(frames, most);
         let mut fresh = std::mem::take(&mut self.fresh);
         fresh.sort_unstable();
-        // First what goes back: an acknowledgement of all before must not take
-        // it along.
-        for &tag in &fresh {
-            if self.send(tag, How::Back) {
-                frames.push(Frame::Back { tag });
-            }
-        }
-        self.take_settled_prefix(frames);
-        for &tag in &fresh {
-            if self.send(tag, How::Ack) {
-                let multiple = false;
-                frames.push(Frame::Ack { tag, multiple });
-            }
-        }
-        fresh.clear();
+        fresh.retain(|&tag| self.keep_or_take(tag, frames, most));
         self.fresh = fresh;
         self.compact();
+        let more = matches!(self.window.front(), Some((_, Fate::Settled(_))));
+        more || !self.fresh.is_empty()
     }
 
-    fn take_settled_prefix(&mut self, frames: &mut Vec<Frame>) {
-        let (mut last, mut count) = (0, 0_u32);
+    fn take_settled_prefix(&mut self, frames: &mut Vec<Frame>, most: usize) {
+        let mut run: Option<Run> = None;
         while let Some(&(tag, fate)) = self.window.front() {
             match fate {
                 Fate::Open => break,
-                Fate::Settled(How::Ack) => (last, count) = (tag, count + 1),
-                Fate::Settled(How::Back | How::BackInOrder) => frames.push(Frame::Back { tag }),
                 Fate::Gone => self.gone -= 1,
+                Fate::Settled(how) => {
+                    let back = how != How::Ack;
+                    if let Some(run) = run.as_mut().filter(|run| run.takes(back)) {
+                        (run.last, run.count) = (tag, run.count + 1);
+                    } else {
+                        frames.extend(run.take().map(Run::frame));
+                        if frames.len() >= most {
+                            return;
+                        }
+                        let (last, count) = (tag, 1);
+                        run = Some(Run { back, last, count });
+                    }
+                }
             }
             self.window.pop_front();
         }
-        if count > 0 {
-            let multiple = count > 1;
-            frames.push(Frame::Ack {
-                tag: last,
-                multiple,
-            });
-        }
+        frames.extend(run.map(Run::frame));
     }
 
-    /// Marks a delivery as sent if it is settled like this.
-    fn send(&mut self, tag: u64, how: How) -> bool {
-        let found = self.find(tag);
-        let Some(index) = found.filter(|&index| self.window[index].1 == Fate::Settled(how)) else {
-            return false;
+    /// Takes what was settled beyond an open delivery; true when there is no
+    /// room for its frame.
+    fn keep_or_take(&mut self, tag: u64, frames: &mut Vec<Frame>, most: usize) -> bool {
+        let multiple = false;
+        let fate = self.find(tag).map(|index| &mut self.window[index].1);
+        let (fate, frame) = match fate {
+            Some(fate @ Fate::Settled(How::Ack)) => (fate, Frame::Ack { tag, multiple }),
+            Some(fate @ Fate::Settled(How::Back)) => (fate, Frame::Back { tag, multiple }),
+            // Its turn comes in the prefix, or has been.
+            _ => return false,
         };
-        self.window[index].1 = Fate::Gone;
+        if frames.len() >= most {
+            return true;
+        }
+        frames.push(frame);
+        *fate = Fate::Gone;
         self.gone += 1;
-        true
+        false
     }
 
     fn find(&self, tag: u64) -> Option<usize> {
@@ -151,7 +181,7 @@ mod tests {
             assert!(coalescer.settle(tag, how));
         }
         let mut frames = Vec::new();
-        coalescer.take(&mut frames);
+        assert!(!coalescer.take(&mut frames, usize::MAX));
         frames
     }
 
@@ -167,6 +197,10 @@ mod tests {
         Frame::Ack { tag, multiple }
     }
 
+    const fn back(tag: u64, multiple: bool) -> Frame {
+        Frame::Back { tag, multiple }
+    }
+
     #[test]
     fn everything_before_the_oldest_open_delivery_is_acknowledged_at_once() {
         let settled = [(3, How::Ack), (1, How::Ack), (2, How::Ack)];
@@ -180,9 +214,41 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_is_sent_before_an_acknowledgement_of_all_before() {
-        let settled = [(1, How::Ack), (2, How::Back), (3, How::Ack)];
-        assert_eq!(after(3, &settled), [Frame::Back { tag: 2 }, all_to(3)]);
+    fn each_run_of_equal_settlements_costs_one_frame() {
+        let settled = [
+            (1, How::Ack),
+            (2, How::Back),
+            (3, How::BackInOrder),
+            (4, How::Ack),
+            (5, How::Ack),
+        ];
+        assert_eq!(after(5, &settled), [ack(1), back(3, true), all_to(5)]);
+    }
+
+    #[test]
+    fn no_frame_gives_more_back_than_a_queue_keeps_in_order() {
+        let settled: Vec<_> = (1..=70).map(|tag| (tag, How::BackInOrder)).collect();
+        let expected = [back(32, true), back(64, true), back(70, true)];
+        assert_eq!(after(70, &settled), expected);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_sent_the_next_time() {
+        let mut coalescer = Coalescer::default();
+        (1..=6).for_each(|tag| coalescer.delivered(tag));
+        for (tag, how) in [(1, How::Ack), (2, How::Back), (4, How::Ack), (6, How::Back)] {
+            assert!(coalescer.settle(tag, how));
+        }
+        for (expected, more) in [
+            (ack(1), true),
+            (back(2, false), true),
+            (ack(4), true),
+            (back(6, false), false),
+        ] {
+            let mut frames = Vec::new();
+            assert_eq!(coalescer.take(&mut frames, 1), more);
+            assert_eq!(frames, [expected]);
+        }
     }
 
     #[test]
@@ -194,12 +260,11 @@ mod tests {
             assert!(coalescer.settle(tag, How::BackInOrder));
         }
         assert!(coalescer.settle(1, How::Ack));
-        coalescer.take(&mut frames);
+        assert!(!coalescer.take(&mut frames, usize::MAX));
         assert_eq!(frames, [ack(1)]);
         assert!(coalescer.settle(2, How::Back));
-        coalescer.take(&mut frames);
-        let back = |tag| Frame::Back { tag };
-        assert_eq!(frames[1..], [back(2), back(3), back(4)]);
+        assert!(!coalescer.take(&mut frames, usize::MAX));
+        assert_eq!(frames[1..], [back(4, true)]);
     }
 
     #[test]
@@ -210,7 +275,7 @@ mod tests {
         for tag in 2..100_000 {
             coalescer.delivered(tag);
             coalescer.settle(tag, How::Ack);
-            coalescer.take(&mut frames);
+            coalescer.take(&mut frames, usize::MAX);
         }
         assert_eq!(frames.len(), 99_998);
         assert!(coalescer.window.len() < 100, "{}", coalescer.window.len());
@@ -220,7 +285,7 @@ mod tests {
     enum Step {
         Deliver(u8),
         Settle(prop::sample::Index, How),
-        Take,
+        Take(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -232,7 +297,8 @@ mod tests {
         prop_oneof![
             2 => (1_u8..20).prop_map(Step::Deliver),
             8 => (any::<prop::sample::Index>(), how).prop_map(|(i, h)| Step::Settle(i, h)),
-            3 => Just(Step::Take),
+            2 => Just(Step::Take(usize::MAX)),
+            2 => (1_usize..5).prop_map(Step::Take),
         ]
     }
 
@@ -245,25 +311,18 @@ mod tests {
 
     impl Channel {
         fn receive(&mut self, frame: Frame) {
-            match frame {
-                Frame::Back { tag } => {
-                    let how = self.settled.get(&tag);
-                    let back = matches!(how, Some(How::Back | How::BackInOrder));
-                    assert!(back, "{tag} goes back, but is {how:?}");
-                    assert!(self.unsettled.remove(&tag), "unknown delivery tag {tag}");
-                }
-                Frame::Ack { tag, multiple } => {
-                    assert!(self.unsettled.contains(&tag), "unknown delivery tag {tag}");
-                    let rest = self.unsettled.split_off(&(tag + 1));
-                    let upto = std::mem::replace(&mut self.unsettled, rest);
-                    for other in upto {
-                        if multiple || other == tag {
-                            let how = self.settled.get(&other);
-                            assert_eq!(how, Some(&How::Ack), "{other} acknowledged by {frame:?}");
-                        } else {
-                            self.unsettled.insert(other);
-                        }
-                    }
+            let (Frame::Ack { tag, multiple } | Frame::Back { tag, multiple }) = frame;
+            let back = matches!(frame, Frame::Back { .. });
+            assert!(self.unsettled.contains(&tag), "unknown delivery tag {tag}");
+            let rest = self.unsettled.split_off(&(tag + 1));
+            let upto = std::mem::replace(&mut self.unsettled, rest);
+            for other in upto {
+                if multiple || other == tag {
+                    let how = self.settled.get(&other).copied();
+                    assert!(how.is_some(), "{other} settled by {frame:?}");
+                    assert_eq!(how != Some(How::Ack), back, "{other} settled by {frame:?}");
+                } else {
+                    self.unsettled.insert(other);
                 }
             }
         }
@@ -276,7 +335,7 @@ mod tests {
         ) {
             let (mut coalescer, mut channel) = (Coalescer::default(), Channel::default());
             let (mut last, mut open, mut frames) = (0, Vec::new(), Vec::new());
-            for step in steps.into_iter().chain([Step::Take]) {
+            for step in steps.into_iter().chain([Step::Take(usize::MAX)]) {
                 match step {
                     Step::Deliver(count) => for _ in 0..count {
                         last += 1;
@@ -291,8 +350,9 @@ mod tests {
                         channel.settled.insert(tag, how);
                     }
                     Step::Settle(..) => {}
-                    Step::Take => {
-                        coalescer.take(&mut frames);
+                    Step::Take(most) => {
+                        coalescer.take(&mut frames, most);
+                        prop_assert!(frames.len() <= most);
                         frames.drain(..).for_each(|frame| channel.receive(frame));
                     }
                 }

@@ -7,9 +7,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _};
 use holdfast_ports::broker::{Delivery, Ended, Settler, Subscribe, Subscription};
 use holdfast_ports::error::PortError;
-use lapin::options::{
-    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
@@ -23,7 +21,6 @@ pub(crate) struct Consuming {
     queue: String,
     consumer: Consumer,
     acks: Arc<Acks>,
-    options: Arc<Options>,
     ended: Option<Ended>,
 }
 
@@ -67,7 +64,6 @@ pub(crate) async fn subscribe(
         queue: queue.clone(),
         consumer,
         acks: Acks::new(generation, channel, prefetch, deadline, alone),
-        options,
         ended: None,
     })
 }
@@ -140,10 +136,7 @@ impl Subscription for Consuming {
             return;
         }
         self.ended = Some(Ended::Closed("the host stopped consuming".to_owned()));
-        let channel = self.acks.channel();
-        let cancel = channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
-        let cancelled = tokio::time::timeout(self.options.call_deadline, cancel).await;
-        tracing::debug!(queue = self.queue, ?cancelled, "stopped consuming");
+        self.acks.cancel(self.consumer.tag()).await;
         // The broker sends nothing after its answer: what is left is here.
         let mut buffered = VecDeque::new();
         while let Some(Some(Ok(delivery))) = self.consumer.next().now_or_never() {

@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::*;
+use holdfast_core::settle::Settlement;
 use holdfast_ports::broker::{Settler, Ticket};
 use holdfast_servers::unique;
 
@@ -43,6 +46,61 @@ async fn what_was_acknowledged_before_a_close_never_comes_again() {
         .expect("a confirmation");
     let mut subscription = subscribe(&feeder, &queue, 10).await;
     assert_eq!(body(&next(&mut subscription).await), "last");
+}
+
+/// A drain under load: some were acknowledged out of order, others end after the
+/// cancel, the rest is handed back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_brings_back_what_was_abandoned_and_nothing_else() {
+    const ROUNDS: usize = 30;
+    const RUNNING: usize = 32;
+    let server = shared().await;
+    let (feeder, queue) = (client(server), unique("mixed"));
+    prepare(&feeder, &topology(&queue, &[])).await;
+    publish_many(&feeder, &queue, ROUNDS * 400).await;
+    let mut done = BTreeSet::new();
+    for round in 0..ROUNDS {
+        let broker = client(server);
+        let mut subscription = subscribe(&broker, &queue, 256).await;
+        let settler = subscription.settler();
+        let mut window = Vec::new();
+        for n in 0..300 {
+            let delivery = next(&mut subscription).await;
+            let text = body(&delivery);
+            assert!(!done.contains(&text), "{text} again in round {round}");
+            window.push(delivery);
+            if window.len() > 240 {
+                let one = window.swap_remove(n * 7 % RUNNING);
+                done.insert(body(&one));
+                settler.settle(one.ticket, ack()).expect("a live channel");
+            }
+        }
+        window.sort_by_key(|delivery| delivery.ticket.tag);
+        let waiting = window.split_off(RUNNING);
+        for delivery in waiting {
+            let abandoned = settler.settle(delivery.ticket, Settlement::Abandon);
+            abandoned.expect("a live channel");
+        }
+        subscription.cancel().await;
+        for delivery in window {
+            done.insert(body(&delivery));
+            settler
+                .settle(delivery.ticket, ack())
+                .expect("a live channel");
+            tokio::task::yield_now().await;
+        }
+        settler.flush().await;
+        drop((subscription, settler));
+        broker.close().await;
+    }
+    let mut subscription = subscribe(&feeder, &queue, 256).await;
+    while done.len() < ROUNDS * 400 {
+        let delivery = next(&mut subscription).await;
+        let text = body(&delivery);
+        assert!(done.insert(text), "{} again", body(&delivery));
+        let settled = subscription.settler().settle(delivery.ticket, ack());
+        settled.expect("a live channel");
+    }
 }
 
 fn settle(settler: &dyn Settler, tickets: &mut Vec<Ticket>) {
