@@ -59,6 +59,10 @@ pub struct Incoming {
     /// A waiting copy is not to be handled before this much longer; kept by
     /// adapters across delay queues for waits beyond the last step.
     pub wait_left_ms: Option<u64>,
+    /// What it carried that would misfire if it were published again, as text:
+    /// the user id, the expiration, copies to others, the broker's trail. Not
+    /// among `headers`; for its dead letter.
+    pub aside: Vec<Header>,
 }
 
 impl Incoming {

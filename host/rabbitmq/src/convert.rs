@@ -6,6 +6,8 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use crate::aside;
+
 /// What remains to be waited, in milliseconds, on a waiting copy.
 pub(crate) const WAIT_LEFT: &str = "x-holdfast-wait-left";
 /// Where a waiting copy was published to before it waited.
@@ -49,6 +51,9 @@ pub(crate) fn incoming(delivery: Delivery, queue: &str) -> Incoming {
         let own = |name| text(name).and_then(|bytes| String::from_utf8(bytes).ok());
         message.exchange = own(EXCHANGE).unwrap_or(message.exchange);
         message.routing_key = own(ROUTING_KEY).unwrap_or(message.routing_key);
+        message.aside = carried(table);
+    } else {
+        message.aside = aside::of(properties);
     }
     message.body = Bytes::from(delivery.data);
     message
@@ -57,7 +62,7 @@ pub(crate) fn incoming(delivery: Delivery, queue: &str) -> Incoming {
 fn headers(table: &FieldTable) -> Vec<Header> {
     let visible = |name: &str| {
         let moved = DEATH.iter().any(|prefix| name.starts_with(prefix));
-        !moved && !is_own(name)
+        !moved && !is_own(name) && !aside::COPIES.contains(&name)
     };
     table
         .into_iter()
@@ -67,6 +72,16 @@ fn headers(table: &FieldTable) -> Vec<Header> {
             Some(Header { name, value })
         })
         .collect()
+}
+
+/// What was aside before the message waited.
+fn carried(table: &FieldTable) -> Vec<Header> {
+    let carried = table.into_iter().filter_map(|(name, value)| {
+        let name = name.as_str().strip_prefix(aside::PREFIX)?.to_owned();
+        let value = text(value)?;
+        Some(Header { name, value })
+    });
+    carried.collect()
 }
 
 /// Did the broker itself bring it from one of the queue's delay queues? Only
@@ -176,19 +191,24 @@ fn table(headers: Vec<Header>) -> Result<FieldTable, String> {
 }
 
 /// The waiting copy of a message. What would misfire a second time (user id,
-/// expiration, copies to others, the broker's own trail) is not in `message`.
+/// expiration, copies to others, the broker's own trail) stays aside.
 pub(crate) fn waiting_copy(message: &Incoming, to: String, left_ms: u128) -> Outgoing {
     let own = [
         Header::text(WAIT_LEFT, left_ms.to_string()),
         Header::text(EXCHANGE, &message.exchange),
         Header::text(ROUTING_KEY, &message.routing_key),
     ];
+    let aside = message.aside.iter().map(|header| Header {
+        name: format!("{}{}", aside::PREFIX, header.name),
+        value: header.value.clone(),
+    });
+    let headers = message.headers.iter().cloned();
     Outgoing {
         to: Target::Queue(to),
         body: message.body.clone(),
         id: message.id.clone(),
         content_type: message.content_type.clone(),
-        headers: message.headers.iter().cloned().chain(own).collect(),
+        headers: headers.chain(own).chain(aside).collect(),
         timestamp_ms: message.timestamp_ms,
     }
 }
@@ -279,6 +299,30 @@ mod tests {
         let from = (message.exchange.as_str(), message.routing_key.as_str());
         assert_eq!(from, ("shop", "new"));
         assert_eq!(message.headers, []);
+    }
+
+    #[test]
+    fn what_was_aside_is_still_there_after_a_wait_and_acts_on_no_copy() {
+        let copies = || AMQPValue::FieldArray(vec![long("copy")].into());
+        let first = delivered(vec![("CC", copies()), ("x-death", died_in("other"))]);
+        let names: Vec<_> = first.aside.iter().map(|header| &header.name).collect();
+        assert_eq!(names, ["CC", "x-death"]);
+
+        let copy = waiting_copy(&first, "orders.delay.8000".to_owned(), 0);
+        let headers = copy.headers.iter();
+        let mut table: Vec<_> = headers
+            .map(|header| {
+                let value = AMQPValue::LongString(header.value.clone().into());
+                (header.name.as_str(), value)
+            })
+            .collect();
+        assert!(
+            table
+                .iter()
+                .all(|(name, _)| name.starts_with("x-holdfast-"))
+        );
+        table.push(("x-death", died_in("orders.delay.8000")));
+        assert_eq!(delivered(table).aside, first.aside);
     }
 
     #[test]

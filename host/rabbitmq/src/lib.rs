@@ -32,6 +32,7 @@
 
 mod acks;
 mod answers;
+mod aside;
 mod coalesce;
 mod consume;
 mod convert;

@@ -60,6 +60,10 @@ pub fn dead_letter(spec: &ConsumerSpec, message: &Incoming, facts: &Facts<'_>) -
     for staged in facts.unsent.messages.iter().take(16) {
         own("unsent", staged.to.to_string());
     }
+    headers.extend(message.aside.iter().map(|aside| Header {
+        name: format!("{OWN_PREFIX}aside-{}", aside.name),
+        value: aside.value.clone(),
+    }));
     Outgoing {
         to: Target::Queue(dead_queue(&spec.queue)),
         body: message.body.clone(),
@@ -141,6 +145,7 @@ mod tests {
             ],
             exchange: "ex".into(),
             routing_key: "rk".into(),
+            aside: vec![Header::text("expiration", "5000")],
             ..Incoming::default()
         };
         let facts = Facts {
@@ -162,6 +167,8 @@ mod tests {
         );
         assert_eq!(text(&letter, "x-holdfast-routing-key"), Some("rk"));
         assert_eq!(text(&letter, "a"), Some("1"));
+        let aside = text(&letter, "x-holdfast-aside-expiration");
+        assert_eq!(aside, Some("5000"));
         assert!(text(&letter, "x-holdfast-error").is_some_and(|e| e.len() <= 1024));
     }
 

@@ -15,7 +15,8 @@ const BUCKETS: [f64; 15] = [
 
 /// Starts the log on standard error. Later calls change nothing.
 pub fn start_log(log: &Log) {
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(directives(&log.level))
+        .unwrap_or_else(|_| EnvFilter::new(directives("info")));
     let colour = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
     let line = fmt()
         .with_env_filter(filter)
@@ -27,6 +28,16 @@ pub fn start_log(log: &Log) {
         LogFormat::Text => line.try_init(),
         LogFormat::Json => line.json().flatten_event(true).try_init(),
     };
+}
+
+/// The AMQP library prints the bodies of returned messages and calls expected
+/// answers errors: it is silent unless the level names it.
+fn directives(level: &str) -> String {
+    if level.contains("lapin") {
+        level.to_owned()
+    } else {
+        format!("{level},lapin=off")
+    }
 }
 
 /// Starts collecting metrics and gives what renders them. In a process that

@@ -58,6 +58,7 @@ impl StoredMessage {
             exchange: self.exchange,
             routing_key: self.routing_key,
             wait_left_ms: self.wait_left_ms,
+            aside: Vec::new(),
         };
         Kept {
             message: Arc::new(message),
