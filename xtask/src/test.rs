@@ -49,7 +49,13 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     let mut rest = vec!["--".into()];
     rest.extend(options.rest.iter().cloned());
     run(
-        &["test", "--workspace", "--exclude", "holdfast-live"],
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "holdfast-live",
+            "--no-fail-fast",
+        ],
         &root,
         &rest,
     )?;

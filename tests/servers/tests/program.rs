@@ -11,8 +11,11 @@ mod common;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// A shell cannot trap what its parent ignores, and `nohup` ignores SIGHUP.
 fn shell(script: &str) -> Result<Program> {
-    Program::start("shell", Command::new("/bin/sh").args(["-c", script]))
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", "/bin/sh", "-c", script]);
+    Program::start("shell", &mut command)
 }
 
 #[test]

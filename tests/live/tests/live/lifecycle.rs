@@ -16,38 +16,6 @@ fn plain(ids: std::ops::Range<usize>) -> impl Iterator<Item = (String, Vec<u8>)>
     ids.map(|n| (format!("m-{n}"), b"{}".to_vec()))
 }
 
-/// An acknowledged message that came again would be a duplicate in the books of
-/// a later host.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_drains_under_load_bring_no_acknowledged_message_back() -> Result<()> {
-    const DRAINS: usize = 50;
-    const EACH: usize = 400;
-    let stand = Stand::start("").await?;
-    let client = stand.client().await?;
-    let mut duplicates = 0.0;
-    for drain in 0..DRAINS {
-        let host = stand.setup.start()?;
-        client
-            .publish("work", plain(drain * EACH..(drain + 1) * EACH))
-            .await?;
-        wait_for("some progress", LIMIT, || {
-            let done = host.metric("holdfast_messages_total", &["ending=\"completed\""])?;
-            Ok((done >= 50.0).then_some(()))
-        })?;
-        duplicates += host.metric("holdfast_messages_total", &["ending=\"duplicate\""])?;
-        ensure!(host.stop()?.success(), "drain {drain}");
-    }
-    let host = stand.setup.start()?;
-    wait_settled(&client, &host, LIMIT).await?;
-    duplicates += host.metric("holdfast_messages_total", &["ending=\"duplicate\""])?;
-    ensure!(
-        duplicates == 0.0,
-        "{duplicates} acknowledged messages came again"
-    );
-    ensure!(host.stop()?.success());
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_every_100_ms_for_30_s_under_load_loses_and_fails_nothing() -> Result<()> {
     const PER_SECOND: usize = 2_000;
