@@ -144,6 +144,14 @@ impl Acks {
         tracing::debug!(?cancelled, ?took, "stopped consuming");
     }
 
+    /// Sends what was settled and closes the channel.
+    pub(crate) async fn end(&self) {
+        self.send_with_care().await;
+        let close = self.channel.close(200, ShortString::default());
+        let closed = timeout(self.deadline, close).await;
+        tracing::trace!(?closed, "channel closed");
+    }
+
     pub(crate) fn channel(&self) -> &Channel {
         &self.channel
     }

@@ -6,7 +6,8 @@
 //! - Each subscription has a channel and a generation of its own; a ticket of
 //!   an older one is worthless and is given back.
 //! - Acknowledgements are manual, coalesced, and never waited for.
-//! - Publishes are persistent, mandatory, confirmed and bounded in time.
+//! - Publishes are persistent, mandatory, confirmed and bounded in time. Each
+//!   queue has a channel of its own for them.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -42,6 +43,7 @@ mod incarnation;
 mod link;
 mod options;
 mod publish;
+mod publishers;
 mod topology;
 mod version;
 
@@ -54,8 +56,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use holdfast_core::settle::Confirmed;
 use holdfast_ports::broker::{
-    Broker, Finding, Incarnation, PublishError, Settler as _, Subscribe, Subscription, Topology,
-    delay_queue,
+    Broker, Finding, Incarnation, PublishError, Subscribe, Subscription, Topology, delay_queue,
 };
 use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Incoming, Outgoing};
@@ -69,6 +70,7 @@ use crate::convert::Parcel;
 use crate::link::Link;
 pub use crate::options::Options;
 use crate::publish::Publisher;
+use crate::publishers::Publishers;
 use crate::version::Version;
 
 /// A RabbitMQ broker.
@@ -79,9 +81,9 @@ pub struct RabbitMq {
     delaying: Arc<Link>,
     /// Queues always have their exchange; named exchanges may be missing, and
     /// a publish to a missing one ends its channel.
-    to_queues: Publisher,
+    to_queues: Publishers,
     to_exchanges: Publisher,
-    to_delays: Publisher,
+    to_delays: Publishers,
     exchanges: Mutex<HashSet<String>>,
     version: OnceCell<Version>,
     generations: AtomicU64,
@@ -103,12 +105,12 @@ impl RabbitMq {
         let link = |purpose| Arc::new(Link::new(options.clone(), purpose));
         let (consuming, publishing) = (link("consume"), link("publish"));
         let delaying = link("delay");
-        let publisher = |link: &Arc<Link>| Publisher::new(link.clone(), options.publish_deadline);
+        let deadline = options.publish_deadline;
         consuming.start();
         Ok(Self {
-            to_queues: publisher(&publishing),
-            to_exchanges: publisher(&publishing),
-            to_delays: publisher(&delaying),
+            to_queues: Publishers::new(publishing.clone(), deadline),
+            to_exchanges: Publisher::new(publishing.clone(), deadline),
+            to_delays: Publishers::new(delaying.clone(), deadline),
             options,
             consuming,
             publishing,
@@ -199,7 +201,8 @@ impl Broker for RabbitMq {
     async fn publish(&self, message: Outgoing) -> Result<Confirmed, PublishError> {
         let parcel = Parcel::new(message).map_err(PublishError::Invalid)?;
         if parcel.exchange.as_str().is_empty() {
-            return self.to_queues.publish(parcel).await;
+            let publisher = self.to_queues.to(parcel.routing_key.as_str());
+            return publisher.publish(parcel).await;
         }
         self.must_exist(&parcel).await?;
         let exchange = parcel.exchange.clone();
@@ -219,7 +222,8 @@ impl Broker for RabbitMq {
     ) -> Result<Confirmed, PublishError> {
         let copy = convert::waiting_copy(message, delay_queue(queue, step), left.as_millis());
         let parcel = Parcel::new(copy).map_err(PublishError::Invalid)?;
-        self.to_delays.publish(parcel).await
+        let publisher = self.to_delays.to(parcel.routing_key.as_str());
+        publisher.publish(parcel).await
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<u64>, PortError> {
@@ -242,10 +246,10 @@ impl Broker for RabbitMq {
 
     async fn close(&self) {
         let subscriptions = self.forget_subscriptions();
-        join_all(subscriptions.iter().map(|acks| acks.flush())).await;
-        for publisher in [&self.to_queues, &self.to_exchanges, &self.to_delays] {
-            publisher.stop();
-        }
+        join_all(subscriptions.iter().map(|acks| acks.end())).await;
+        self.to_queues.stop();
+        self.to_exchanges.stop();
+        self.to_delays.stop();
         join_all(self.links().map(|link| link.close())).await;
     }
 }

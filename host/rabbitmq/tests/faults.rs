@@ -9,6 +9,8 @@ use common::*;
 use futures_util::future::join_all;
 use holdfast_core::settle::Settlement;
 use holdfast_ports::broker::{Ended, PublishError};
+use holdfast_ports::message::Incoming;
+use holdfast_servers::RabbitMq as Server;
 
 const QUEUE: &str = "orders";
 
@@ -190,4 +192,71 @@ async fn a_frozen_broker_costs_no_call_more_than_its_deadline() {
     let (_server, ()) = with(server, |server| server.thaw()).await;
     let mut subscription = subscribe(&broker, QUEUE, 10).await;
     assert!(next(&mut subscription).await.message.redelivered);
+}
+
+/// A queue as after an election that nobody wins.
+async fn without_answers(server: Server, queue: &str, deaf: bool) -> Server {
+    let act = if deaf { "suspend" } else { "resume" };
+    let words = format!("sys:{act}('%2F_{queue}').");
+    let (server, _) = with(server, move |server| server.ctl(&["eval", &words])).await;
+    server
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_answers_nothing_holds_up_no_other() {
+    const STEPS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+    let server = private().await;
+    let mut options = options(&server);
+    options.publish_deadline = Duration::from_secs(3);
+    let broker = connect(options);
+    prepare(&broker, &topology(QUEUE, &STEPS)).await;
+    let server = without_answers(server, "orders.delay.2000", true).await;
+    let message = Incoming::default();
+    let delay = async |step| broker.delay(QUEUE, &message, step, Duration::ZERO).await;
+    let (stuck, fine) = tokio::join!(delay(STEPS[1]), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        delay(STEPS[0]).await
+    });
+    assert!(matches!(stuck, Err(PublishError::Deadline(_))), "{stuck:?}");
+    fine.expect("a confirmation");
+
+    let server = without_answers(server, "orders.dead", true).await;
+    let (stuck, fine) = tokio::join!(publish(&broker, "orders.dead", "x"), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        publish(&broker, QUEUE, "x").await
+    });
+    assert!(matches!(stuck, Err(PublishError::Deadline(_))), "{stuck:?}");
+    fine.expect("a confirmation");
+
+    let server = without_answers(server, "orders.delay.2000", false).await;
+    let _server = without_answers(server, "orders.dead", false).await;
+    eventually("both take messages again", async || {
+        delay(STEPS[1]).await.ok()?;
+        publish(&broker, "orders.dead", "y").await.ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_in_flight_is_told_at_once_that_the_broker_died() {
+    let server = private().await;
+    let broker = client(&server);
+    prepare(&broker, &topology(QUEUE, &[])).await;
+    publish(&broker, QUEUE, "x").await.expect("a confirmation");
+    let server = without_answers(server, QUEUE, true).await;
+    let publishing = publish(&broker, QUEUE, "y");
+    let killing = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let (server, ()) = with(server, |server| server.kill()).await;
+        (server, Instant::now())
+    };
+    let (answer, (server, killed)) = tokio::join!(publishing, killing);
+    assert!(killed.elapsed() < Duration::from_secs(1));
+    assert!(matches!(answer, Err(PublishError::Away(_))), "{answer:?}");
+
+    let (_server, ()) = with(server, |server| server.restart()).await;
+    eventually("the next one goes over a new connection", async || {
+        publish(&broker, QUEUE, "z").await.ok()
+    })
+    .await;
 }
