@@ -6,7 +6,7 @@
 //! A boxed future for each call costs some tens of nanoseconds, next to a round
 //! trip of tens of microseconds.
 //!
-//! With the feature `conformance`, [`conformance`] holds the suites that every
+//! With the feature `conformance`, the module of that name holds the suites that every
 //! adapter has to pass.
 
 pub mod broker;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Script};
 
-/// KEYS[1] the claim; ARGV: token, lock in milliseconds.
+/// `KEYS[1]` the claim; ARGV: token, lock in milliseconds.
 /// 1: ours; otherwise what stands there already.
 const BEGIN: &str = "
 local held = redis.call('GET', KEYS[1])
@@ -16,7 +16,7 @@ redis.call('SET', KEYS[1], 'running:' .. ARGV[1], 'PX', ARGV[2])
 return 1
 ";
 
-/// KEYS[1] the claim; ARGV: token, keep in milliseconds. 0: not ours any more.
+/// `KEYS[1]` the claim; ARGV: token, keep in milliseconds. 0: not ours any more.
 const COMMIT: &str = "
 if redis.call('GET', KEYS[1]) ~= 'running:' .. ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], 'done', 'PX', ARGV[2])

@@ -20,7 +20,7 @@
 //! - `abandon` undoes a `begin` whose handler was never called.
 //! - `release` is an operator's step and forgets side and attempts.
 //!
-//! [`begin`] and the functions of [`steps`] are the reference for every store:
+//! [`begin()`] and the functions of [`steps`] are the reference for every store:
 //! the embedded store calls them, the Redis scripts repeat them, and tests hold
 //! the two against each other.
 
