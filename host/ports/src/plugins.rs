@@ -104,20 +104,38 @@ pub struct Call {
     pub interrupt: Interrupt,
 }
 
-/// Tells running calls of one consumer to end at once.
+/// Tells running calls of one consumer to end at once, for good: a later call
+/// that carries it ends as soon.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<std::sync::atomic::AtomicBool>);
+pub struct Interrupt(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    set: std::sync::atomic::AtomicBool,
+    above: Option<Interrupt>,
+}
 
 impl Interrupt {
-    /// Interrupts all calls that carry this value or a clone of it.
+    /// Interrupts all calls that carry this value, a clone of it or a child.
     pub fn set(&self) {
-        self.0.store(true, std::sync::atomic::Ordering::Release);
+        self.0.set.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    /// One for some of the calls: it is set when this one is, and can be set
+    /// without it.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(Arc::new(Flag {
+            set: false.into(),
+            above: Some(self.clone()),
+        }))
     }
 
     /// Was it set?
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.load(std::sync::atomic::Ordering::Acquire)
+        let own = self.0.set.load(std::sync::atomic::Ordering::Acquire);
+        own || self.0.above.as_ref().is_some_and(Self::is_set)
     }
 }
 
@@ -176,4 +194,20 @@ pub enum Instances {
     Fresh,
     /// One after another until a call fails.
     Reuse,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupt_reaches_its_children_and_not_what_is_above() {
+        let all = Interrupt::default();
+        let (one, other) = (all.child(), all.child());
+        one.set();
+        assert!(one.is_set() && one.clone().is_set());
+        assert!(!all.is_set() && !other.is_set() && !all.child().is_set());
+        all.set();
+        assert!(other.is_set() && all.child().is_set());
+    }
 }

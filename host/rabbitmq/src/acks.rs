@@ -40,6 +40,9 @@ const AT_ONCE: usize = 24;
 /// How long settlements may wait for others to share frames with.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// How often a channel is looked at while an answer is awaited.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How long a queue may take to apply what is on its way, as long as no cancel
 /// was measured; and the bounds of what is concluded from one.
 const APPLIED: Duration = Duration::from_millis(20);
@@ -135,7 +138,7 @@ impl Acks {
         let cancel = self
             .channel
             .basic_cancel(consumer, BasicCancelOptions::default());
-        let cancelled = timeout(self.deadline, cancel).await;
+        let cancelled = self.while_open(cancel).await;
         let took = asked.elapsed();
         if let Some(cancelled) = &mut self.pending().cancelled {
             cancelled.applied_after = (2 * took).clamp(SHORTEST_APPLIED, LONGEST_APPLIED);
@@ -148,7 +151,7 @@ impl Acks {
     pub(crate) async fn end(&self) {
         self.send_with_care().await;
         let close = self.channel.close(200, ShortString::default());
-        let closed = timeout(self.deadline, close).await;
+        let closed = self.while_open(close).await;
         tracing::trace!(?closed, "channel closed");
     }
 
@@ -179,6 +182,9 @@ impl Acks {
     /// Sends what was settled, and returns when the broker is sure to pass it on
     /// even if the channel closes.
     async fn send_with_care(&self) {
+        if !self.channel.status().connected() {
+            return;
+        }
         let _turn = self.turn.lock().await;
         self.send_all().await;
         self.answered().await;
@@ -211,8 +217,23 @@ impl Acks {
     async fn answered(&self) {
         let options = BasicQosOptions { global: false };
         let call = self.channel.basic_qos(self.prefetch, options);
-        let answer = timeout(self.deadline, call).await;
+        let answer = self.while_open(call).await;
         tracing::trace!(?answer, "settlements were read");
+    }
+
+    /// The answer to a call; none when it is late, or the channel is gone: the
+    /// library forgets some calls that are made while the connection dies.
+    async fn while_open<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        let gone = async {
+            while self.channel.status().connected() {
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = timeout(self.deadline, call) => answer.ok(),
+            () = gone => None,
+        }
     }
 
     /// Sends frames; true when some had to be held back. They leave under the

@@ -77,22 +77,21 @@ impl<'a> Turn<'a> {
                 ..QueueDeclareOptions::default()
             };
             let declare = channel.queue_declare(name.clone(), mine, FieldTable::default());
-            match tokio::time::timeout(link.call_deadline(), declare).await {
-                Ok(Ok(_)) => {
+            match link.answer(&what, declare).await? {
+                Ok(_) => {
                     return Ok(Self {
                         link,
                         channel,
                         name,
                     });
                 }
-                Ok(Err(error)) if error::code(&error) == Some(RESOURCE_LOCKED) => {
+                Err(error) if error::code(&error) == Some(RESOURCE_LOCKED) => {
                     if start.elapsed() > link.call_deadline() {
                         return Err(error::late(what));
                     }
                     sleep(PAUSE).await;
                 }
-                Ok(Err(error)) => return Err(error::port(what, &error)),
-                Err(_) => return Err(error::late(what)),
+                Err(error) => return Err(error::port(what, &error)),
             }
         }
     }

@@ -144,10 +144,40 @@ impl Link {
         what: String,
         call: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, PortError> {
-        match timeout(self.options.call_deadline, call).await {
-            Ok(answer) => answer.map_err(|error| error::port(what, &error)),
-            Err(_) => Err(error::late(what)),
+        match self.answer(&what, call).await? {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(error::port(what, &error)),
         }
+    }
+
+    /// Waits for the broker's answer, be it a refusal, for a bounded time, and
+    /// no longer than there is a connection: the library forgets some calls that
+    /// are made while it dies.
+    pub(crate) async fn answer<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<lapin::Result<T>, PortError> {
+        tokio::select! {
+            biased;
+            answer = timeout(self.options.call_deadline, call) => {
+                answer.map_err(|_| error::late(what))
+            }
+            () = self.lost() => {
+                Err(PortError::transient(what).because("the connection was lost"))
+            }
+        }
+    }
+
+    /// Returns when the connection of now is gone.
+    async fn lost(&self) {
+        let mut state = self.state.clone();
+        let now = state.borrow_and_update().clone();
+        let same = |later: &State| match (&now, later) {
+            (State::Up(now), State::Up(later)) => Arc::ptr_eq(now, later),
+            _ => false,
+        };
+        while same(&state.borrow_and_update()) && state.changed().await.is_ok() {}
     }
 
     /// Closes the connection; it is not made again. Idempotent.

@@ -10,7 +10,6 @@ use holdfast_ports::error::{Kind, PortError};
 use lapin::Queue;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use tokio::time::timeout;
 
 use crate::convert;
 use crate::error::{self, NOT_FOUND, PRECONDITION_FAILED, RESOURCE_LOCKED};
@@ -247,11 +246,7 @@ async fn one(
         .map_err(|reason| PortError::permanent(what.clone()).because(reason))?;
     let channel = link.channel().await?;
     let declare = channel.queue_declare(name, durable(passive), queue.table());
-    let answer = match timeout(link.call_deadline(), declare).await {
-        Ok(answer) => answer,
-        Err(_) => return Err(error::late(what)),
-    };
-    match answer {
+    match link.answer(&what, declare).await? {
         Ok(queue) => {
             let _ = channel.close(200, ShortString::default()).await;
             Ok(Ok(queue))

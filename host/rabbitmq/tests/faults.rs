@@ -237,26 +237,40 @@ async fn a_queue_that_answers_nothing_holds_up_no_other() {
     .await;
 }
 
+/// One waits for a confirmation that does not come, others open channels.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publish_in_flight_is_told_at_once_that_the_broker_died() {
+async fn publishes_that_are_made_while_the_broker_dies_are_told_at_once() {
     let server = private().await;
     let broker = client(&server);
     prepare(&broker, &topology(QUEUE, &[])).await;
     publish(&broker, QUEUE, "x").await.expect("a confirmation");
-    let server = without_answers(server, QUEUE, true).await;
-    let publishing = publish(&broker, QUEUE, "y");
-    let killing = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let (server, ()) = with(server, |server| server.kill()).await;
-        (server, Instant::now())
-    };
-    let (answer, (server, killed)) = tokio::join!(publishing, killing);
-    assert!(killed.elapsed() < Duration::from_secs(1));
-    assert!(matches!(answer, Err(PublishError::Away(_))), "{answer:?}");
+    let mut server = without_answers(server, QUEUE, true).await;
+    for round in 0..5 {
+        let publishing = publish(&broker, QUEUE, "y");
+        let opening = join_all((0..10).map(|n| {
+            let (broker, queue) = (&broker, format!("none-{round}-{n}"));
+            async move {
+                // Nobody takes it, until the broker is away.
+                while matches!(
+                    publish(broker, &queue, "z").await,
+                    Err(PublishError::Returned(_))
+                ) {}
+            }
+        }));
+        let killing = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let (server, ()) = with(server, |server| server.kill()).await;
+            (server, Instant::now())
+        };
+        let (answer, _, (killed_server, killed)) = tokio::join!(publishing, opening, killing);
+        assert!(killed.elapsed() < Duration::from_secs(2));
+        assert!(matches!(answer, Err(PublishError::Away(_))), "{answer:?}");
 
-    let (_server, ()) = with(server, |server| server.restart()).await;
-    eventually("the next one goes over a new connection", async || {
-        publish(&broker, QUEUE, "z").await.ok()
-    })
-    .await;
+        let (again, ()) = with(killed_server, |server| server.restart()).await;
+        eventually("the next one goes over a new connection", async || {
+            publish(&broker, QUEUE, "z").await.ok()
+        })
+        .await;
+        server = without_answers(again, QUEUE, true).await;
+    }
 }

@@ -330,15 +330,7 @@ impl Consumer {
         self.show(Phase::Consuming);
         tracing::info!(consumer = %spec.name, queue = spec.queue, side = %spec.side, "consuming");
         let context = Arc::clone(context);
-        Ok(Session::run(
-            context,
-            subscription,
-            epoch,
-            stop,
-            interrupt.clone(),
-            self.patience,
-        )
-        .await)
+        Ok(Session::run(context, subscription, epoch, stop, interrupt, self.patience).await)
     }
 
     fn show(&self, phase: Phase) {

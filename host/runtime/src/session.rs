@@ -109,14 +109,16 @@ impl Session {
         mut subscription: Box<dyn Subscription>,
         epoch: Option<u64>,
         stop: &CancellationToken,
-        interrupt: Interrupt,
+        interrupt: &Interrupt,
         patience: Duration,
     ) -> End {
         let session = Arc::new(Self {
             context,
             settler: subscription.settler(),
             epoch,
-            interrupt,
+            // Of its own: what this session interrupts must not end the calls
+            // of the next.
+            interrupt: interrupt.child(),
             stopping: stop.child_token(),
             leaving: CancellationToken::new(),
             lanes: Mutex::default(),
