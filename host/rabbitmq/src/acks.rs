@@ -17,6 +17,7 @@
 //! more of them wait again. How long is measured: the broker answers a cancel
 //! only when the queue has applied it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub(crate) struct Acks {
     prefetch: u16,
     deadline: Duration,
     pending: Mutex<Pending>,
+    /// The connection is gone, whatever the channel says.
+    lost: AtomicBool,
     /// Held while frames are sent and the broker's answer is awaited.
     turn: tokio::sync::Mutex<()>,
     work: Arc<Notify>,
@@ -102,6 +105,7 @@ impl Acks {
                 prefetch,
                 deadline,
                 pending: Mutex::default(),
+                lost: AtomicBool::new(false),
                 turn: tokio::sync::Mutex::default(),
                 work: work.clone(),
                 task: tokio::spawn(send_when_told(acks.clone(), work)),
@@ -155,8 +159,13 @@ impl Acks {
         tracing::trace!(?closed, "channel closed");
     }
 
-    pub(crate) fn channel(&self) -> &Channel {
-        &self.channel
+    /// Can anything still be settled?
+    pub(crate) fn is_open(&self) -> bool {
+        !self.lost.load(Ordering::Acquire) && self.channel.status().connected()
+    }
+
+    pub(crate) fn lost(&self) {
+        self.lost.store(true, Ordering::Release);
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -182,7 +191,7 @@ impl Acks {
     /// Sends what was settled, and returns when the broker is sure to pass it on
     /// even if the channel closes.
     async fn send_with_care(&self) {
-        if !self.channel.status().connected() {
+        if !self.is_open() {
             return;
         }
         let _turn = self.turn.lock().await;
@@ -225,7 +234,7 @@ impl Acks {
     /// library forgets some calls that are made while the connection dies.
     async fn while_open<T>(&self, call: impl Future<Output = T>) -> Option<T> {
         let gone = async {
-            while self.channel.status().connected() {
+            while self.is_open() {
                 sleep(LOOK).await;
             }
         };
@@ -304,7 +313,7 @@ async fn send_when_told(acks: Weak<Acks>, work: Arc<Notify>) {
 #[async_trait]
 impl Settler for Acks {
     fn settle(&self, ticket: Ticket, settlement: Settlement) -> Result<(), Ticket> {
-        if ticket.generation != self.generation || !self.channel.status().connected() {
+        if ticket.generation != self.generation || !self.is_open() {
             return Err(ticket);
         }
         let how = match settlement {

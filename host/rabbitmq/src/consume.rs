@@ -1,6 +1,7 @@
 //! One consumer on one channel.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,6 +22,8 @@ pub(crate) struct Consuming {
     queue: String,
     consumer: Consumer,
     acks: Arc<Acks>,
+    /// Ends with the connection.
+    lost: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: Option<Ended>,
 }
 
@@ -42,6 +45,8 @@ pub(crate) async fn subscribe(
     let tag = convert::short("consumer name", tag).map_err(refused)?;
     let prefetch = request.prefetch.max(1);
 
+    link.connection().await?;
+    let lost = Box::pin(link.lost());
     let channel = link.channel().await?;
     let alone = if request.exclusive {
         Some(alone(link, &channel, queue).await?)
@@ -64,6 +69,7 @@ pub(crate) async fn subscribe(
         queue: queue.clone(),
         consumer,
         acks: Acks::new(generation, channel, prefetch, deadline, alone),
+        lost,
         ended: None,
     })
 }
@@ -102,7 +108,7 @@ impl Consuming {
     fn end(&mut self, error: Option<&lapin::Error>) -> Ended {
         let ended = match error {
             Some(error) => Ended::Closed(error::text(error)),
-            None if self.acks.channel().status().connected() => Ended::Cancelled,
+            None if self.acks.is_open() => Ended::Cancelled,
             None => Ended::Closed("the channel is gone".to_owned()),
         };
         self.ended = Some(ended.clone());
@@ -116,7 +122,15 @@ impl Subscription for Consuming {
         if let Some(ended) = &self.ended {
             return Err(ended.clone());
         }
-        match self.consumer.next().await {
+        let next = tokio::select! {
+            biased;
+            next = self.consumer.next() => next,
+            () = &mut self.lost => {
+                self.acks.lost();
+                None
+            }
+        };
+        match next {
             Some(Ok(delivery)) => {
                 let ticket = self.acks.delivered(delivery.delivery_tag);
                 let message = Arc::new(convert::incoming(delivery, &self.queue));

@@ -169,15 +169,18 @@ impl Link {
         }
     }
 
-    /// Returns when the connection of now is gone.
-    async fn lost(&self) {
+    /// Returns when the connection of now is gone. A channel does not always
+    /// say so: one that was opened while its connection died may look alive.
+    pub(crate) fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut state = self.state.clone();
         let now = state.borrow_and_update().clone();
-        let same = |later: &State| match (&now, later) {
-            (State::Up(now), State::Up(later)) => Arc::ptr_eq(now, later),
-            _ => false,
-        };
-        while same(&state.borrow_and_update()) && state.changed().await.is_ok() {}
+        async move {
+            let same = |later: &State| match (&now, later) {
+                (State::Up(now), State::Up(later)) => Arc::ptr_eq(now, later),
+                _ => false,
+            };
+            while same(&state.borrow_and_update()) && state.changed().await.is_ok() {}
+        }
     }
 
     /// Closes the connection; it is not made again. Idempotent.

@@ -142,6 +142,7 @@ async fn run(
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut progress = Instant::now();
+    let gone = || !(connection.status().connected() && channel.status().connected());
     loop {
         let full = in_flight.len() >= MOST_IN_FLIGHT;
         let takes = !full && !connection.status().blocked();
@@ -153,7 +154,7 @@ async fn run(
             }
             request = queue.recv(), if takes => {
                 let request = request?;
-                if !channel.status().connected() {
+                if gone() {
                     finish(&mut in_flight, &mut returns, outcomes).await;
                     return Some(request);
                 }
@@ -166,7 +167,7 @@ async fn run(
         drain(&mut in_flight, &mut outcomes);
         answer(&mut outcomes, &mut returns);
         let stuck = full && progress.elapsed() > 2 * deadline;
-        if stuck || !channel.status().connected() {
+        if stuck || gone() {
             finish(&mut in_flight, &mut returns, outcomes).await;
             return None;
         }
