@@ -15,19 +15,42 @@ use crate::setup::run;
 /// # Errors
 /// When it does not compile.
 pub(crate) fn host() -> Result<PathBuf> {
+    cargo(&["build", "--package", "holdfast", "--bin", "holdfast"])
+}
+
+/// Builds every test and the `holdfast` binary, and gives the path of the
+/// latter. One selection of packages: another would have features of its own,
+/// and compile the larger part of the dependencies once more.
+///
+/// # Errors
+/// When something does not compile.
+pub(crate) fn host_with_tests() -> Result<PathBuf> {
+    cargo(&["test", "--workspace", "--no-run"])
+}
+
+fn cargo(words: &[&str]) -> Result<PathBuf> {
     let mut command = run::cargo();
     command
-        .args(["build", "--package", "holdfast", "--bin", "holdfast"])
+        .args(words)
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(repository())
         .stderr(Stdio::inherit());
     let output = command.output().context("failed to run cargo")?;
-    ensure!(output.status.success(), "failed to build the host");
+    ensure!(output.status.success(), "cargo {} failed", words.join(" "));
     let text = String::from_utf8(output.stdout)?;
     let messages = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut made =
-        messages.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)));
-    made.next_back().context("cargo named no executable")
+    let mut made = messages.filter_map(|message| is_host(&message));
+    made.next_back().context("cargo named no host")
+}
+
+/// The executable that a message of cargo speaks of, if it is the host.
+fn is_host(message: &Value) -> Option<PathBuf> {
+    let target = message.get("target")?;
+    let is_host = target.get("name")? == "holdfast"
+        && target.get("kind")?.get(0)? == "bin"
+        && message.get("profile")?.get("test")? == false;
+    let executable = message.get("executable")?.as_str()?;
+    is_host.then(|| PathBuf::from(executable))
 }
