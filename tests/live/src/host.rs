@@ -203,6 +203,22 @@ impl Host {
         ))
     }
 
+    /// PUT of a JSON resource: status and body.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn put(&self, path: &str, body: &[u8]) -> Result<(u16, String)> {
+        let agent = agent();
+        let request = agent.put(format!("{}{path}", self.base));
+        let mut response = request
+            .header("Content-Type", "application/json")
+            .send(body)?;
+        Ok((
+            response.status().as_u16(),
+            response.body_mut().read_to_string()?,
+        ))
+    }
+
     /// The sum of a metric over all its series whose labels contain every one of
     /// `labels` (such as `ending="completed"`).
     ///
