@@ -208,15 +208,7 @@ impl Host {
     /// # Errors
     /// When nobody answers.
     pub fn put(&self, path: &str, body: &[u8]) -> Result<(u16, String)> {
-        let agent = agent();
-        let request = agent.put(format!("{}{path}", self.base));
-        let mut response = request
-            .header("Content-Type", "application/json")
-            .send(body)?;
-        Ok((
-            response.status().as_u16(),
-            response.body_mut().read_to_string()?,
-        ))
+        put(&format!("{}{path}", self.base), body)
     }
 
     /// The sum of a metric over all its series whose labels contain every one of
@@ -275,6 +267,19 @@ impl Host {
         let ended = self.program.borrow_mut().wait(Duration::from_secs(60));
         ended.with_context(|| format!("the host printed:\n{}", self.output()))
     }
+}
+
+/// PUT of a JSON resource at an address: status and body.
+///
+/// # Errors
+/// When nobody answers.
+pub fn put(url: &str, body: &[u8]) -> Result<(u16, String)> {
+    let request = agent().put(url).header("Content-Type", "application/json");
+    let mut response = request.send(body)?;
+    Ok((
+        response.status().as_u16(),
+        response.body_mut().read_to_string()?,
+    ))
 }
 
 fn agent() -> ureq::Agent {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use holdfast_live::{Migration, SIDES, change_rule, move_to};
+use holdfast_live::{Migration, SIDES, change_rule, move_to, put};
 use holdfast_servers::wait_for;
 use serde_json::json;
 
@@ -111,11 +111,14 @@ async fn of_racing_changes_one_is_refused_and_sides_that_do_not_fit_are_told() -
     let setups = [stand.setup(&["old"])?, stand.setup(&["new"])?];
     let hosts = [setups[0].start()?, setups[1].start()?];
     let path = "/api/v1/cutover/work";
+    let urls = hosts
+        .each_ref()
+        .map(|host| format!("{}{path}", host.base()));
     for round in 0..10 {
         let revision = hosts[0].json(path)?["revision"].clone();
         let change = |host: usize| {
             let body = json!({"revision": revision, "percent": 10 * round + host});
-            hosts[host].put(path, body.to_string().as_bytes())
+            put(&urls[host], body.to_string().as_bytes())
         };
         let (one, other) = std::thread::scope(|scope| {
             let (here, there) = (scope.spawn(|| change(0)), scope.spawn(|| change(1)));
