@@ -16,6 +16,7 @@ enum Answer {
     Conflict,
     Foreign,
     Assigned,
+    RuleMoved,
     Finished,
     Busy,
     Stale,
@@ -28,6 +29,7 @@ fn kind(answer: &BeginAnswer) -> Answer {
         BeginAnswer::Conflict => Answer::Conflict,
         BeginAnswer::Foreign { .. } => Answer::Foreign,
         BeginAnswer::Assigned { .. } => Answer::Assigned,
+        BeginAnswer::RuleMoved => Answer::RuleMoved,
         BeginAnswer::Done
         | BeginAnswer::Committed { .. }
         | BeginAnswer::Parking { .. }
@@ -48,6 +50,8 @@ struct Case {
     low_number: bool,
     /// The lock has expired, and the time of an owner to begin has passed.
     late: bool,
+    /// The host does not know the current rule.
+    old_rule: bool,
 }
 
 /// The first line that fits is the answer.
@@ -60,6 +64,7 @@ fn expected(case: Case) -> Answer {
         (Answer::Conflict, known && case.other_body),
         (Answer::Foreign, begun && case.other_side),
         (Answer::Foreign, known && case.other_side && !case.late),
+        (Answer::RuleMoved, !known && case.old_rule),
         (Answer::Assigned, !known && case.other_side),
         (
             Answer::Finished,
@@ -79,13 +84,16 @@ fn ask(case: Case) -> (Story, BeginFacts) {
     let mut story = case.state.map_or_else(Story::new, in_state);
     story.scope.epoch = Some(7);
     story.scope.last_sequence = Some(100);
+    story.scope.rule = Some(3);
     if case.late {
         story.after(Duration::from_secs(3600));
     }
     let body = if case.other_body { "another" } else { "body" };
     let number = if case.low_number { 100 } else { 101 };
     let epoch = if case.wrong_epoch { 6 } else { 7 };
-    let mut facts = asks(2).body(body).number(number).epoch(epoch);
+    let rule = if case.old_rule { 2 } else { 3 };
+    let asked = asks(2).body(body).number(number);
+    let mut facts = asked.epoch(epoch).by_rule(rule);
     if case.other_side {
         facts = facts.by("old").given_to("new");
     }
@@ -97,7 +105,7 @@ fn the_answers_are_looked_for_in_their_order() {
     let mut seen = Vec::new();
     let states = StateName::ALL.into_iter().map(Some).chain([None]);
     for state in states {
-        for bits in 0..32_u8 {
+        for bits in 0..64_u8 {
             let bit = |n: u8| bits & (1 << n) != 0;
             let case = Case {
                 state,
@@ -106,6 +114,7 @@ fn the_answers_are_looked_for_in_their_order() {
                 other_side: bit(2),
                 low_number: bit(3),
                 late: bit(4),
+                old_rule: bit(5),
             };
             let (mut story, facts) = ask(case);
             let answer = story.begin(&facts);
@@ -113,13 +122,13 @@ fn the_answers_are_looked_for_in_their_order() {
             seen.push(kind(&answer));
         }
     }
-    assert_eq!(seen.len(), 8 * 32);
+    assert_eq!(seen.len(), 8 * 64);
 }
 
 #[test]
 fn an_answer_that_refuses_writes_nothing() {
     for state in StateName::ALL {
-        for bits in 0..32_u8 {
+        for bits in 0..64_u8 {
             let bit = |n: u8| bits & (1 << n) != 0;
             let case = Case {
                 state: Some(state),
@@ -128,6 +137,7 @@ fn an_answer_that_refuses_writes_nothing() {
                 other_side: bit(2),
                 low_number: bit(3),
                 late: bit(4),
+                old_rule: bit(5),
             };
             let (mut story, facts) = ask(case);
             let before = story.record.clone();

@@ -23,6 +23,7 @@ enum Step {
         other_body: bool,
         number: Option<u64>,
         epoch: Option<u64>,
+        rule: Option<u64>,
     },
     Commit {
         token: u64,
@@ -44,6 +45,7 @@ enum Step {
     NewLeader,
     OtherStore(bool),
     LaneGoesOn,
+    RuleMoves,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -56,14 +58,16 @@ fn step() -> impl Strategy<Value = Step> {
             prop::bool::weighted(0.1),
             prop::option::of(0..6_u64),
             prop::option::weighted(0.3, 1..4_u64),
+            prop::option::weighted(0.3, 1..4_u64),
         )
-            .prop_map(|(token, old, given_to_old, other_body, number, epoch)| Step::Begin {
+            .prop_map(|(token, old, given_to_old, other_body, number, epoch, rule)| Step::Begin {
                 token,
                 old,
                 given_to_old,
                 other_body,
                 number,
                 epoch,
+                rule,
             }),
         4 => (token.clone(), 0..2_usize, prop::bool::weighted(0.2))
             .prop_map(|(token, outbox, moved)| Step::Commit { token, outbox, moved }),
@@ -80,6 +84,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::NewLeader),
         1 => any::<bool>().prop_map(Step::OtherStore),
         1 => Just(Step::LaneGoesOn),
+        1 => Just(Step::RuleMoves),
     ]
 }
 
@@ -179,6 +184,7 @@ fn take(story: &mut Story, step: &Step, seen: &mut Seen) -> Result<(), TestCaseE
         Step::LaneGoesOn => {
             story.scope.last_sequence = Some(story.scope.last_sequence.map_or(0, |n| n + 1));
         }
+        Step::RuleMoves => story.scope.rule = Some(story.scope.rule.map_or(1, |n| n + 1)),
     }
     if let Some(before) = &before {
         let released = matches!(step, Step::Release { .. });
@@ -217,6 +223,7 @@ fn begin(story: &mut Story, step: &Step, seen: &mut Seen) -> Result<(), TestCase
         other_body,
         number,
         epoch,
+        rule,
     } = *step
     else {
         return Ok(());
@@ -228,10 +235,14 @@ fn begin(story: &mut Story, step: &Step, seen: &mut Seen) -> Result<(), TestCase
         .body(if other_body { "another" } else { "body" });
     facts.sequence = number;
     facts.epoch = epoch;
+    facts.rule = rule;
     let before = story.record.clone();
     let answer = story.begin(&facts);
     if !story.scope.same_store || epoch.is_some() && epoch != story.scope.epoch {
         prop_assert!(matches!(answer, BeginAnswer::Fenced(_)), "{:?}", answer);
+    }
+    if before.is_none() && story.record.is_some() && rule.is_some() {
+        prop_assert_eq!(rule, story.scope.rule, "decided by an old rule");
     }
     match answer {
         BeginAnswer::Granted { attempt, fence, .. } => {

@@ -55,6 +55,9 @@ fn an_assigned_key_may_be_taken_over_when_its_owner_let_the_time_pass() {
     story.after(Duration::from_micros(1));
     assert_eq!(story.granted(&asks(3)).0, 1);
     assert_eq!(story.record().side, side("new"));
+    let told: Vec<_> = story.record().history.iter().map(|e| e.step).collect();
+    assert_eq!(told, ["assigned", "takeover", "begin"]);
+    assert_eq!(story.record().history[1].detail, "old");
 }
 
 #[test]

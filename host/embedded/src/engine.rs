@@ -237,6 +237,7 @@ impl File {
                 .map_err(|error| failed(error.into()))?;
         }
         let mut replies = Vec::with_capacity(jobs.len());
+        let wrote;
         {
             let mut rows = Rows::open(&txn).map_err(|error| failed(error.into()))?;
             for job in jobs {
@@ -252,8 +253,15 @@ impl File {
                     self.swept = now;
                 }
             }
+            wrote = rows.wrote();
         }
-        txn.commit().map_err(|error| failed(error.into()))?;
+        // What was only looked at need not reach the disk.
+        let ended = if wrote {
+            txn.commit().map_err(Into::into)
+        } else {
+            txn.abort().map_err(Into::into)
+        };
+        ended.map_err(failed)?;
         Ok(replies)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdfast_core::claim::steps::Shown;
 use holdfast_core::claim::{
-    BeginAnswer, CommitAnswer, ParkReason, ReleaseAnswer, StateName, StepAnswer,
+    BeginAnswer, CommitAnswer, Look, ParkReason, ReleaseAnswer, StateName, StepAnswer,
     UndeliverableAnswer,
 };
 use holdfast_core::cutover::Rule;
@@ -156,6 +156,7 @@ macro_rules! faulty {
 
 faulty! {
     begin(begin: Begin) -> BeginAnswer<Snapshot, Outbox>;
+    look_at(held: &[Place], side: &Side, assign_timeout: Duration) -> Vec<Look>;
     commit(at: &Place, shown: Shown, commit: &Commit) -> CommitAnswer;
     fail(at: &Place, shown: Shown, error: &str) -> StepAnswer;
     park(at: &Place, shown: Shown, reason: ParkReason, error: Option<&str>) -> StepAnswer;

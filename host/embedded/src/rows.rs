@@ -80,6 +80,7 @@ impl Key {
 pub(crate) struct Rows<'t> {
     table: Table<'t, &'static [u8], &'static [u8]>,
     now: Micros,
+    wrote: bool,
 }
 
 impl<'t> Rows<'t> {
@@ -87,6 +88,7 @@ impl<'t> Rows<'t> {
         Ok(Self {
             table: txn.open_table(ROWS)?,
             now: Micros::default(),
+            wrote: false,
         })
     }
 
@@ -97,6 +99,11 @@ impl<'t> Rows<'t> {
 
     pub(crate) fn set_now(&mut self, now: Micros) {
         self.now = now;
+    }
+
+    /// Is there anything to commit?
+    pub(crate) fn wrote(&self) -> bool {
+        self.wrote
     }
 
     /// The content of a row; none when there is none or its time has passed.
@@ -120,6 +127,7 @@ impl<'t> Rows<'t> {
         value.extend_from_slice(&expires.to_le_bytes());
         let value = postcard::to_extend(content, value)
             .map_err(|error| PortError::permanent("encode a row").because(error))?;
+        self.wrote = true;
         let before = self.table.insert(key.0.as_slice(), value.as_slice())?;
         // A row that expires has an index row at or before its time.
         let indexed = before.is_some_and(|before| expiry(before.value()) != 0);
@@ -132,7 +140,9 @@ impl<'t> Rows<'t> {
 
     /// Removes a row and says whether there was one.
     pub(crate) fn delete(&mut self, key: &Key) -> Result<bool, Stop> {
-        Ok(self.table.remove(key.0.as_slice())?.is_some())
+        let there = self.table.remove(key.0.as_slice())?.is_some();
+        self.wrote |= there;
+        Ok(there)
     }
 
     /// Goes through the rows whose keys begin like this, in their order, as long
@@ -171,6 +181,7 @@ impl<'t> Rows<'t> {
                 break;
             }
         }
+        self.wrote |= !due.is_empty();
         for entry in &due {
             self.table.remove(entry.as_slice())?;
             let key = &entry[HEAD..];

@@ -1,6 +1,7 @@
 //! The claim store on redb, or in memory.
 
 mod claims;
+mod decide;
 mod groups;
 mod keys;
 mod leases;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdfast_core::claim::steps::{self, Shown};
 use holdfast_core::claim::{
-    BeginAnswer, CommitAnswer, ParkReason, ReleaseAnswer, StateName, StepAnswer,
+    BeginAnswer, CommitAnswer, Look, ParkReason, ReleaseAnswer, StateName, StepAnswer,
     UndeliverableAnswer,
 };
 use holdfast_core::cutover::Rule;
@@ -29,10 +30,8 @@ use holdfast_ports::store::{
 };
 use tokio::sync::Notify;
 
-use self::claims::must_be;
 use crate::clock::{self, Clock};
 use crate::engine::Engine;
-use crate::rows::{Rows, Stop};
 
 /// A claim store inside the host. Every decision is made by the claim rules
 /// themselves, inside one transaction.
@@ -68,50 +67,6 @@ impl EmbeddedStore {
             changed: Notify::new(),
         })
     }
-
-    /// Runs one decision; it is told whether this is the expected store.
-    async fn decide<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        decide: impl FnOnce(&mut Rows<'_>, bool) -> Result<T, Stop> + Send + 'static,
-    ) -> Result<T, PortError> {
-        let expected = self
-            .expected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        self.engine
-            .run(what, move |rows| {
-                let same_store = match expected {
-                    None => true,
-                    Some(expected) => groups::incarnation(rows)?.as_deref() == Some(&*expected),
-                };
-                decide(rows, same_store)
-            })
-            .await
-    }
-
-    /// Runs one decision that has no answer for another store.
-    async fn only_here<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        decide: impl FnOnce(&mut Rows<'_>) -> Result<T, Stop> + Send + 'static,
-    ) -> Result<T, PortError> {
-        self.decide(what, |rows, same_store| {
-            must_be(same_store)?;
-            decide(rows)
-        })
-        .await
-    }
-
-    /// Only looks, which is allowed whichever store it is.
-    async fn look<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        look: impl FnOnce(&Rows<'_>) -> Result<T, Stop> + Send + 'static,
-    ) -> Result<T, PortError> {
-        self.engine.run(what, move |rows| look(rows)).await
-    }
 }
 
 #[async_trait]
@@ -119,6 +74,19 @@ impl Store for EmbeddedStore {
     async fn begin(&self, begin: Begin) -> Result<BeginAnswer<Snapshot, Outbox>, PortError> {
         self.decide("begin a claim", move |rows, same_store| {
             claims::begin(rows, &begin, same_store)
+        })
+        .await
+    }
+
+    async fn look_at(
+        &self,
+        held: &[Place],
+        side: &Side,
+        assign_timeout: Duration,
+    ) -> Result<Vec<Look>, PortError> {
+        let (held, side) = (held.to_vec(), side.clone());
+        self.only_here("look at claims of the other side", move |rows| {
+            claims::look_at(rows, &held, &side, assign_timeout)
         })
         .await
     }

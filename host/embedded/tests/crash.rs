@@ -80,6 +80,7 @@ fn begin(n: usize, token: u64) -> Begin {
         epoch: None,
         lock: Duration::from_secs(600),
         assign_timeout: Duration::from_secs(60),
+        rule: None,
     };
     let at = Place {
         group: Group::new("orders").unwrap(),

@@ -39,6 +39,7 @@ fn begin() -> Begin {
         epoch: None,
         lock: Duration::from_secs(60),
         assign_timeout: Duration::from_secs(60),
+        rule: None,
     };
     Begin {
         at: place(),

@@ -35,6 +35,7 @@ async fn handle(store: &EmbeddedStore, key: u64) {
         epoch: None,
         lock: Duration::from_secs(60),
         assign_timeout: Duration::from_secs(60),
+        rule: None,
     };
     let begin = Begin {
         at: at.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdfast_core::claim::steps::Shown;
 use holdfast_core::claim::{
-    BeginAnswer, BeginFacts, CommitAnswer, Fingerprint, ParkReason, ReleaseAnswer, StateName,
+    BeginAnswer, BeginFacts, CommitAnswer, Fingerprint, Look, ParkReason, ReleaseAnswer, StateName,
     StepAnswer, UndeliverableAnswer,
 };
 use holdfast_core::cutover::Rule;
@@ -15,6 +15,10 @@ use holdfast_core::name::{Consumer, Group, Side};
 
 use crate::error::PortError;
 use crate::message::{Effects, Outbox, Snapshot};
+
+mod agreement;
+
+pub use agreement::{Agreement, GroupRules, Identity, Open};
 
 /// A store of claims, leases, switches and state. Each call is one atomic
 /// decision in the store, made on the store's own clock, and safe to repeat
@@ -30,6 +34,19 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`PortError`]; a record that cannot be read is `BadRecord`.
     async fn begin(&self, begin: Begin) -> Result<BeginAnswer<Snapshot, Outbox>, PortError>;
+
+    /// Looks at the claims of messages of one group that wait for the other
+    /// side: one answer for each, in their order. Decides and writes nothing;
+    /// cheap for hundreds at once.
+    ///
+    /// # Errors
+    /// [`PortError`]
+    async fn look_at(
+        &self,
+        held: &[Place],
+        side: &Side,
+        assign_timeout: Duration,
+    ) -> Result<Vec<Look>, PortError>;
 
     /// Records success and stores the effects, all or nothing.
     ///
@@ -320,23 +337,6 @@ pub struct TransitionView {
     pub detail: String,
 }
 
-/// What all sides of a group have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupRules {
-    /// Names and values, for comparison and for the error that shows them:
-    /// `slot`, `key`, `lane`, `sequence`, `fingerprint`, `ordered`.
-    pub rules: Vec<(String, String)>,
-}
-
-/// Do this host's rules agree with those of the group?
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Agreement {
-    /// Yes, or this host is the first.
-    Agreed,
-    /// No: the rule, ours and theirs.
-    Differs(Vec<(String, String, String)>),
-}
-
 /// Names a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseName {
@@ -372,26 +372,6 @@ pub struct LeaseView {
     pub epoch: u64,
     /// For how much longer, at most.
     pub left: Duration,
-}
-
-/// How to open a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Open {
-    /// Only look.
-    Look,
-    /// Look, and make an incarnation where there is none.
-    Create,
-    /// Check every call of this process against this id from now on.
-    Expect(String),
-}
-
-/// Which store it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The random id.
-    pub id: String,
-    /// The pulse counter.
-    pub pulse: u64,
 }
 
 /// Shared use of a store.

@@ -37,8 +37,13 @@ impl RedisStore {
         if facts.sequence.is_some() {
             names.sequence = Some(self.keys.sequence(at, facts.lane.as_ref()));
         }
+        let rule: Vec<String> = facts
+            .rule
+            .iter()
+            .map(|_| self.keys.rule(&at.group))
+            .collect();
         let mut call = names
-            .call(Which::Begin, &[])
+            .call(Which::Begin, &rule)
             .arg(&*self.expected())
             .arg(head(facts))
             .micros(facts.lock)
@@ -48,6 +53,7 @@ impl RedisStore {
             || facts.owner_if_new != facts.side
             || facts.lane.is_some()
             || facts.sequence.is_some()
+            || facts.rule.is_some()
             || begin.state;
         if more {
             call = call
@@ -56,6 +62,9 @@ impl RedisStore {
                 .arg(facts.lane.as_ref().map_or("", Lane::as_str))
                 .arg(facts.sequence.map(digits).unwrap_or_default())
                 .arg(if begin.state { "1" } else { "" });
+            if let Some(revision) = facts.rule {
+                call.push(revision);
+            }
         }
         let mut reply = self.ask(call, "begin a claim").await?;
         if let Some(by) = reply.fenced() {
@@ -99,6 +108,7 @@ impl RedisStore {
             10 => BeginAnswer::Stale {
                 last: reply.number()?,
             },
+            11 => BeginAnswer::RuleMoved,
             // A fence is a time, so it is larger than any of the numbers above.
             fence if fence > 1_000_000 => {
                 let fence = fence.unsigned_abs();

@@ -31,6 +31,7 @@ mod error;
 mod groups;
 mod keys;
 mod link;
+mod looks;
 mod names;
 mod options;
 mod reason;

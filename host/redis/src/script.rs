@@ -18,6 +18,7 @@ macro_rules! scripts {
 
 scripts! {
     Begin "begin"
+    LookAt "look_at"
     Commit "commit"
     Fail "fail"
     Park "park"

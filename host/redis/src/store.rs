@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdfast_core::claim::steps::Shown;
 use holdfast_core::claim::{
-    BeginAnswer, CommitAnswer, ParkReason, ReleaseAnswer, StateName, StepAnswer,
+    BeginAnswer, CommitAnswer, Look, ParkReason, ReleaseAnswer, StateName, StepAnswer,
     UndeliverableAnswer,
 };
 use holdfast_core::cutover::Rule;
@@ -93,6 +93,15 @@ impl RedisStore {
 impl Store for RedisStore {
     async fn begin(&self, begin: Begin) -> Result<BeginAnswer<Snapshot, Outbox>, PortError> {
         self.ask_begin(&begin).await
+    }
+
+    async fn look_at(
+        &self,
+        held: &[Place],
+        side: &Side,
+        assign_timeout: Duration,
+    ) -> Result<Vec<Look>, PortError> {
+        self.ask_look_at(held, side, assign_timeout).await
     }
 
     async fn commit(

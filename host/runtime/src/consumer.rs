@@ -280,11 +280,11 @@ impl Consumer {
         if context.plugins.current(&spec.plugin).is_none() {
             return Err(format!("no plugin named {:?} is loaded", spec.plugin));
         }
-        if context.rule_expected && context.rule.load().is_none() {
-            return Err(format!(
-                "the cut-over rule of the group {} is not known yet",
-                spec.group
-            ));
+        // Nothing is claimed before the rule is known, since the first sight of
+        // a key decides its side for good.
+        context.rule.known().await.map_err(|e| e.to_string())?;
+        if let Some(why) = context.rule.refusal(&spec.side) {
+            return Err(why);
         }
         let rules = GroupRules {
             rules: spec.group_rules(),

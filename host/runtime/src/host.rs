@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use holdfast_core::cutover::Rule;
 use holdfast_core::name::Group;
 use holdfast_ports::broker::Broker;
-use holdfast_ports::error::PortError;
+use holdfast_ports::error::{Kind, PortError};
 use holdfast_ports::plugins::Plugins;
 use holdfast_ports::store::SharedStore;
 use metrics::gauge;
@@ -19,6 +18,7 @@ use crate::batch::Batcher;
 use crate::books::Books;
 use crate::consumer::{Consumer, Status};
 use crate::identity::Guard;
+use crate::rule::GroupRule;
 use crate::session::{Context, Names};
 use crate::spec::{ConsumerSpec, Surroundings};
 
@@ -40,17 +40,10 @@ pub struct Parts {
 pub struct Host {
     parts: Parts,
     guard: Arc<Guard>,
-    rules: Mutex<BTreeMap<Group, Switch>>,
+    rules: Mutex<BTreeMap<Group, Arc<GroupRule>>>,
     books: Mutex<BTreeMap<(String, String), Arc<Books>>>,
     consumers: Mutex<BTreeMap<String, Running>>,
     stop: CancellationToken,
-}
-
-/// The cut-over rule of one group.
-#[derive(Clone)]
-struct Switch {
-    first: Rule,
-    current: Arc<ArcSwapOption<Rule>>,
 }
 
 struct Running {
@@ -89,10 +82,8 @@ impl Host {
     /// are drained and started anew, others stop. Unchanged ones go on
     /// undisturbed. `rules` are the first values of the cut-over rules by group.
     pub async fn apply(self: &Arc<Self>, specs: Vec<ConsumerSpec>, rules: BTreeMap<Group, Rule>) {
-        self.keep_rules(rules);
-        if let Err(error) = self.refresh_rules().await {
-            tracing::debug!(%error, "the cut-over rules are not known yet");
-        }
+        self.keep_rules(&specs, rules);
+        self.refresh_rules().await;
         let wanted: BTreeMap<String, ConsumerSpec> = specs
             .into_iter()
             .map(|spec| (spec.name.to_string(), spec))
@@ -136,7 +127,7 @@ impl Host {
         let Some(broker) = brokers.get(&spec.broker).cloned() else {
             unreachable!("the configuration was checked: every consumer's broker exists")
         };
-        let switch = self.rules().get(&spec.group).cloned();
+        let rule = self.rule_in(&mut self.rules(), &spec.group);
         let context = Context {
             surroundings: self.parts.surroundings.clone(),
             store: Arc::clone(&self.parts.store),
@@ -145,8 +136,7 @@ impl Host {
             brokers,
             plugins: Arc::clone(&self.parts.plugins),
             books,
-            rule_expected: switch.is_some(),
-            rule: switch.map(|switch| switch.current).unwrap_or_default(),
+            rule,
             permits: Arc::new(Semaphore::new(spec.concurrency)),
             batcher: Batcher::start(spec.batch),
             names: Names {
@@ -170,9 +160,7 @@ impl Host {
     /// store and brokers.
     async fn watch_store(&self) {
         loop {
-            if let Err(error) = self.refresh_rules().await {
-                tracing::debug!(%error, "the cut-over rules were not read");
-            }
+            self.refresh_rules().await;
             gauge!("holdfast_store_up").set(if self.parts.store.is_up() { 1.0 } else { 0.0 });
             for (name, broker) in &self.parts.brokers {
                 gauge!("holdfast_broker_up", "broker" => name.clone()).set(if broker.is_up() {
@@ -189,36 +177,41 @@ impl Host {
         }
     }
 
-    fn keep_rules(&self, rules: BTreeMap<Group, Rule>) {
+    /// Keeps a rule for each group, since the store may have one even when the
+    /// configuration has none.
+    fn keep_rules(&self, specs: &[ConsumerSpec], mut firsts: BTreeMap<Group, Rule>) {
         let mut kept = self.rules();
-        kept.retain(|group, _| rules.contains_key(group));
-        for (group, first) in rules {
-            kept.entry(group).or_insert_with(|| Switch {
-                first,
-                current: Arc::default(),
-            });
+        kept.retain(|group, _| specs.iter().any(|spec| spec.group == *group));
+        for group in specs.iter().map(|spec| &spec.group) {
+            let rule = self.rule_in(&mut kept, group);
+            if let Some(first) = firsts.remove(group) {
+                rule.set_first(first);
+            }
         }
     }
 
-    async fn refresh_rules(&self) -> Result<(), PortError> {
-        let switches: Vec<(Group, Switch)> = self
-            .rules()
-            .iter()
-            .map(|(group, switch)| (group.clone(), switch.clone()))
-            .collect();
-        for (group, switch) in switches {
-            let rule = match self.parts.store.rule(&group).await? {
-                Some(rule) => rule,
-                None => match self.parts.store.set_rule(&group, &switch.first, 0).await? {
-                    Ok(rule) | Err(rule) => rule,
-                },
-            };
-            switch.current.store(Some(Arc::new(rule)));
-        }
-        Ok(())
+    fn rule_in(&self, kept: &mut BTreeMap<Group, Arc<GroupRule>>, group: &Group) -> Arc<GroupRule> {
+        let rule = kept.entry(group.clone()).or_insert_with(|| {
+            let store = Arc::clone(&self.parts.store);
+            Arc::new(GroupRule::new(group.clone(), store))
+        });
+        Arc::clone(rule)
     }
 
-    fn rules(&self) -> std::sync::MutexGuard<'_, BTreeMap<Group, Switch>> {
+    async fn refresh_rules(&self) {
+        let rules: Vec<Arc<GroupRule>> = self.rules().values().cloned().collect();
+        for rule in rules {
+            if let Err(error) = rule.read().await {
+                tracing::debug!(?rule, %error, "the cut-over rule was not read");
+                if error.kind == Kind::Transient {
+                    // The others would wait for the same.
+                    return;
+                }
+            }
+        }
+    }
+
+    fn rules(&self) -> std::sync::MutexGuard<'_, BTreeMap<Group, Arc<GroupRule>>> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -9,6 +9,8 @@
 //! | [`consumer`] | one consumer's life: prepare, subscribe, consume, again |
 //! | [`session`] | the deliveries of one subscription |
 //! | `process` | one message from delivery to settlement |
+//! | [`rule`] | the cut-over rule of a group |
+//! | `held` | messages that wait for the other side |
 //! | [`route`] | key, lane and sequence of a message |
 //! | `ask` | asking a store again that did not answer |
 //! | [`letter`] | dead letters and outgoing messages |
@@ -19,12 +21,14 @@ mod ask;
 mod batch;
 pub mod books;
 pub mod consumer;
+mod held;
 pub mod host;
 pub mod identity;
 mod leadership;
 pub mod letter;
 mod process;
 pub mod route;
+pub mod rule;
 pub mod session;
 pub mod spec;
 #[cfg(test)]

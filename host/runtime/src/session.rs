@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use holdfast_core::claim::FencedBy;
-use holdfast_core::cutover::Rule;
 use holdfast_core::key::Lane;
 use holdfast_core::lane::Lanes;
 use holdfast_core::settle::{Ending, Settlement};
@@ -20,7 +18,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::batch::Batcher;
 use crate::books::{Books, Why};
+use crate::held::Held;
 use crate::route::{Refusal, Route, route};
+use crate::rule::GroupRule;
 use crate::spec::{ConsumerSpec, Mode, Surroundings};
 
 /// Everything one consumer works with.
@@ -41,11 +41,8 @@ pub struct Context {
     pub plugins: Arc<dyn Plugins>,
     /// The counts.
     pub books: Arc<Books>,
-    /// The cut-over rule of the group, as far as this host knows it.
-    pub rule: Arc<ArcSwapOption<Rule>>,
-    /// The group has a rule: nothing is claimed before it is known, since the
-    /// first sight of a key decides its side for good.
-    pub rule_expected: bool,
+    /// The cut-over rule of the group.
+    pub rule: Arc<GroupRule>,
     /// Permits for running handlers.
     pub permits: Arc<Semaphore>,
     /// Puts messages together for batch plugins.
@@ -90,6 +87,8 @@ pub struct Session {
     /// Nobody waits for the store any more.
     pub(crate) leaving: CancellationToken,
     lanes: Mutex<Lanes<Option<Lane>, Queued>>,
+    /// Messages that wait for the other side.
+    pub(crate) held: Held,
     fenced: OnceLock<FencedBy>,
     tracker: TaskTracker,
 }
@@ -122,9 +121,14 @@ impl Session {
             stopping: stop.child_token(),
             leaving: CancellationToken::new(),
             lanes: Mutex::default(),
+            held: Held::default(),
             fenced: OnceLock::new(),
             tracker: TaskTracker::new(),
         });
+        let watching = Arc::clone(&session);
+        session
+            .tracker
+            .spawn(async move { watching.watch_held().await });
         let end = loop {
             tokio::select! {
                 biased;

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use holdfast_core::claim::OnForeign;
 use holdfast_core::cutover::Rule;
+use holdfast_core::key::ClaimKey;
 use holdfast_core::lease::Terms;
 use holdfast_core::name::{Consumer, Group, NameError, Side};
 use holdfast_core::retry::Backoff;
@@ -258,7 +259,12 @@ pub fn rules(config: &Valid) -> Result<BTreeMap<Group, Rule>, NameError> {
                 to: Side::new(&cutover.to)?,
                 enabled: cutover.enabled,
                 percent: cutover.percent,
-                allow: cutover.allow.iter().cloned().collect(),
+                // As they are recorded: what cannot be a key as it is, is a digest.
+                allow: cutover
+                    .allow
+                    .iter()
+                    .map(|key| ClaimKey::from_known(key).as_str().to_owned())
+                    .collect(),
                 assign_timeout: cutover.assign_timeout,
                 revision: 1,
             };

@@ -203,6 +203,14 @@ impl Host {
         ))
     }
 
+    /// PUT of a JSON resource: status and body.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn put(&self, path: &str, body: &[u8]) -> Result<(u16, String)> {
+        put(&format!("{}{path}", self.base), body)
+    }
+
     /// The sum of a metric over all its series whose labels contain every one of
     /// `labels` (such as `ending="completed"`).
     ///
@@ -259,6 +267,19 @@ impl Host {
         let ended = self.program.borrow_mut().wait(Duration::from_secs(60));
         ended.with_context(|| format!("the host printed:\n{}", self.output()))
     }
+}
+
+/// PUT of a JSON resource at an address: status and body.
+///
+/// # Errors
+/// When nobody answers.
+pub fn put(url: &str, body: &[u8]) -> Result<(u16, String)> {
+    let request = agent().put(url).header("Content-Type", "application/json");
+    let mut response = request.send(body)?;
+    Ok((
+        response.status().as_u16(),
+        response.body_mut().read_to_string()?,
+    ))
 }
 
 fn agent() -> ureq::Agent {

@@ -6,8 +6,12 @@
 
 mod client;
 mod host;
+mod migration;
 mod stand;
 
 pub use client::{Client, Got};
-pub use host::{Host, Setup, prebuilt};
+pub use host::{Host, Setup, prebuilt, put};
+pub use migration::{
+    Effect, Migration, SIDES, change_rule, expect_closed_books, expect_each_once, move_to,
+};
 pub use stand::{Stand, probe_tables, wait_settled};

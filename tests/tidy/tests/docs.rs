@@ -34,7 +34,7 @@ fn every_link_within_the_project_leads_somewhere() {
 
 #[test]
 fn every_command_of_the_project_that_is_named_exists() {
-    let commands = variants("xtask/src/main.rs", "Command");
+    let commands = variants(&["xtask/src/main.rs"], "Command");
     assert!(commands.contains("demo"), "{commands:?}");
     let unknown = unknown("cargo xtask ", |words| {
         words
@@ -46,11 +46,14 @@ fn every_command_of_the_project_that_is_named_exists() {
 
 #[test]
 fn every_command_of_the_binary_that_is_named_exists() {
-    let file = "host/server/src/cli/args.rs";
-    let commands = variants(file, "Command");
+    let words = [
+        "host/server/src/cli/args.rs",
+        "host/server/src/cli/args/cutover.rs",
+    ];
+    let commands = variants(&words, "Command");
     assert!(commands.contains("run"), "{commands:?}");
-    let unknown = unknown("holdfast ", |words| {
-        let Some(command) = words.first() else {
+    let unknown = unknown("holdfast ", |said| {
+        let Some(command) = said.first() else {
             return true;
         };
         let below = match *command {
@@ -62,8 +65,8 @@ fn every_command_of_the_binary_that_is_named_exists() {
             "store" => "Store",
             _ => return commands.contains(*command),
         };
-        let subcommands = variants(file, below);
-        words.get(1).is_none_or(|word| subcommands.contains(*word))
+        let subcommands = variants(&words, below);
+        said.get(1).is_none_or(|word| subcommands.contains(*word))
     });
     assert!(unknown.is_empty(), "{}", unknown.join("\n"));
 }
@@ -160,11 +163,11 @@ fn headings(page: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// The variants of an enum in a file of clap definitions, as typed.
-fn variants(file: &str, name: &str) -> BTreeSet<String> {
+/// The variants of an enum in files of clap definitions, as typed.
+fn variants(files: &[&str], name: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut inside = false;
-    for (_, line) in lines(&root().join(file)) {
+    for (_, line) in files.iter().flat_map(|file| lines(&root().join(file))) {
         if line
             .trim_start_matches("pub ")
             .starts_with(&format!("enum {name} {{"))

@@ -43,6 +43,9 @@ pub enum BeginAnswer<S = (), O = ()> {
         /// The owner.
         side: Side,
     },
+    /// It is new, and the rule that named its owner is no longer the current
+    /// one: nothing was recorded.
+    RuleMoved,
     /// This side finished it before.
     Done,
     /// Effects are stored; the outbox may not be published yet.

@@ -29,6 +29,9 @@ pub struct BeginFacts {
     pub lock: Duration,
     /// After how long an assigned key that was never begun may be taken over.
     pub assign_timeout: Duration,
+    /// The revision of the cut-over rule that named the owner; none where there
+    /// is no rule, or the store cannot compare it in the same step.
+    pub rule: Option<u64>,
 }
 
 /// What the store knows besides the record.
@@ -42,6 +45,8 @@ pub struct Scope {
     pub epoch: Option<u64>,
     /// The last applied sequence of the message's lane.
     pub last_sequence: Option<u64>,
+    /// The revision of the group's cut-over rule; none when it has no rule.
+    pub rule: Option<u64>,
 }
 
 /// An answer and what is to be written with it; nothing when `record` is none.
@@ -96,6 +101,9 @@ pub fn begin(record: Option<&Record>, facts: &BeginFacts, scope: &Scope) -> Deci
 }
 
 fn first_sight(facts: &BeginFacts, scope: &Scope) -> Decision<BeginAnswer> {
+    if facts.rule.is_some() && facts.rule != scope.rule {
+        return Decision::unchanged(BeginAnswer::RuleMoved);
+    }
     let mut record = Record {
         side: facts.owner_if_new.clone(),
         state: State::Assigned { since: scope.now },
@@ -133,7 +141,8 @@ fn known(record: &Record, facts: &BeginFacts, scope: &Scope) -> Decision<BeginAn
     if record.side != facts.side {
         return if overdue(record, facts, scope) {
             let mut record = record.clone();
-            record.side = facts.side.clone();
+            let late = std::mem::replace(&mut record.side, facts.side.clone());
+            record.note(scope.now, "takeover", &facts.side, late.as_str());
             own(record, facts, scope)
         } else {
             let (side, state) = (record.side.clone(), record.state.name());

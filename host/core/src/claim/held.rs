@@ -199,6 +199,8 @@ pub enum Next<S, O> {
         /// Where it stands there.
         state: StateName,
     },
+    /// Read the cut-over rule again, then ask again.
+    RuleMoved,
     /// Stop consuming.
     Stop(FencedBy),
 }
@@ -280,6 +282,7 @@ pub fn interpret<S, O>(asked: Asked, answer: BeginAnswer<S, O>) -> Next<S, O> {
             side,
             state: StateName::Assigned,
         },
+        BeginAnswer::RuleMoved => Next::RuleMoved,
         BeginAnswer::Done => Next::Ack(Proof::mint(Ending::Duplicate)),
         BeginAnswer::Committed { outbox, tries, .. } => Next::Publish { outbox, tries },
         BeginAnswer::Parking {

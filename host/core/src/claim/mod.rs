@@ -26,6 +26,7 @@
 
 mod answer;
 mod begin;
+mod foreign;
 mod held;
 mod record;
 pub mod steps;
@@ -34,6 +35,7 @@ pub use answer::{
     BeginAnswer, CommitAnswer, FencedBy, ReleaseAnswer, StepAnswer, UndeliverableAnswer,
 };
 pub use begin::{BeginFacts, Decision, Scope, begin};
+pub use foreign::{Look, look};
 pub use held::{
     Asked, Claim, Committed, Next, OnForeign, Refused, buried, buried_without_claim, deferred,
     interpret, published,

@@ -256,7 +256,7 @@ pub struct Transition {
     pub at: Micros,
     /// What happened: `assigned`, `begin`, `commit`, `published`, `fail`,
     /// `park`, `buried`, `abandon`, `release`, `replay`, `stale`,
-    /// `undeliverable`.
+    /// `undeliverable`, `takeover`.
     pub step: &'static str,
     /// The side that did it.
     pub side: Side,

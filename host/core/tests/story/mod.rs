@@ -31,6 +31,7 @@ pub(crate) fn asks(token: u64) -> BeginFacts {
         epoch: None,
         lock: Duration::from_secs(30),
         assign_timeout: Duration::from_secs(60),
+        rule: None,
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) trait Asking: Sized {
     fn body(self, body: &str) -> Self;
     fn number(self, sequence: u64) -> Self;
     fn epoch(self, epoch: u64) -> Self;
+    fn by_rule(self, revision: u64) -> Self;
 }
 
 impl Asking for BeginFacts {
@@ -69,6 +71,11 @@ impl Asking for BeginFacts {
         self.epoch = Some(epoch);
         self
     }
+
+    fn by_rule(mut self, revision: u64) -> Self {
+        self.rule = Some(revision);
+        self
+    }
 }
 
 pub(crate) struct Story {
@@ -87,6 +94,7 @@ impl Story {
                 same_store: true,
                 epoch: None,
                 last_sequence: None,
+                rule: None,
             },
             epoch: None,
         }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_core::claim::steps::{self, CommitFacts, Shown};
-use holdfast_core::claim::{self, BeginAnswer, CommitAnswer, Decision, Record, Scope, State};
+use holdfast_core::claim::{self, BeginAnswer, CommitAnswer, Decision, Look, Record, Scope, State};
 use holdfast_core::key::{KeyValue, Lane};
+use holdfast_core::name::Side;
 use holdfast_ports::error::{Kind, PortError};
 use holdfast_ports::message::{Outbox, Snapshot, Staged, StateChange};
 use holdfast_ports::store::{Begin, Commit, LeaseName, Place, Slot};
 
+use super::groups;
 use super::keys;
 use super::leases::current_epoch;
 use super::records::{
@@ -91,6 +93,7 @@ fn scope(
         same_store,
         epoch,
         last_sequence: None,
+        rule: None,
     })
 }
 
@@ -105,6 +108,9 @@ pub(super) fn begin(
     if facts.sequence.is_some() {
         scope.last_sequence = rows.get(&keys::last_sequence(at, facts.lane.as_ref()))?;
     }
+    if facts.rule.is_some() && before.record.is_none() {
+        scope.rule = groups::rule(rows, &at.group)?.map(|rule| rule.revision);
+    }
     let Decision { answer, record } = claim::begin(before.record.as_ref(), facts, &scope);
     let state = match answer {
         BeginAnswer::Granted { .. } if begin.state => snapshot(rows, at, facts.lane.as_ref())?,
@@ -113,6 +119,26 @@ pub(super) fn begin(
     let outbox = outbox(before.outbox.as_ref());
     save(rows, at, record, before.outbox)?;
     Ok(filled(answer, state, outbox))
+}
+
+/// A claim that cannot be read is worth asking for: its message is given up then.
+pub(super) fn look_at(
+    rows: &Rows<'_>,
+    held: &[Place],
+    side: &Side,
+    assign_timeout: Duration,
+) -> Result<Vec<Look>, Stop> {
+    let look = |at: &Place| match Before::load(rows, at) {
+        Ok(before) => Ok(claim::look(
+            before.record.as_ref(),
+            side,
+            assign_timeout,
+            rows.now(),
+        )),
+        Err(Stop::Refused(error)) if error.kind == Kind::BadRecord => Ok(Look::Ask),
+        Err(other) => Err(other),
+    };
+    held.iter().map(look).collect()
 }
 
 fn snapshot(rows: &Rows<'_>, at: &Place, lane: Option<&Lane>) -> Result<Snapshot, Stop> {
@@ -171,6 +197,7 @@ fn filled(answer: BeginAnswer, state: Snapshot, outbox: Outbox) -> BeginAnswer<S
         },
         A::Foreign { side, state } => A::Foreign { side, state },
         A::Assigned { side } => A::Assigned { side },
+        A::RuleMoved => A::RuleMoved,
         A::Done => A::Done,
         A::Parked { reason } => A::Parked { reason },
         A::Busy { wait } => A::Busy { wait },

@@ -11,7 +11,7 @@ use holdfast_ports::message::Staged;
 use serde::{Deserialize, Serialize};
 
 /// The steps that a transition can name.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 13] = [
     "assigned",
     "begin",
     "commit",
@@ -24,6 +24,7 @@ const STEPS: [&str; 12] = [
     "replay",
     "stale",
     "undeliverable",
+    "takeover",
 ];
 
 /// A claim in the file.

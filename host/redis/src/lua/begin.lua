@@ -1,15 +1,16 @@
 -- May this side run this message now?
--- KEYS claim, incarnation, lease, state, last sequence (those not needed are
--- left out at the end and are the claim's in between)
+-- KEYS claim, incarnation, lease, state, last sequence, cut-over rule (those not
+-- needed are left out at the end and are the claim's in between)
 -- ARGV 1 store expected, 2 how the record of a new claim begins (see
 -- record.lua), 3 lock in us, 4 keep in ms, 5 assign time-out in us; nothing
 -- more when there is nothing more, else 6 epoch or '', 7 owner if new, 8 lane
--- or '', 9 sequence as 20 digits or '', 10 '1' to bring the state
+-- or '', 9 sequence as 20 digits or '', 10 '1' to bring the state, 11 revision of
+-- the rule that named the owner or nothing
 -- Answers the fence alone for a new claim, {1, attempt, fence, first seen in ms,
 -- error, state} granted, {2, owner, state} foreign, {3, owner} assigned, 4 done,
 -- {5, tries, attempt, outbox, minted} committed, {6, reason, error, attempt,
 -- first seen in ms, outbox, minted} parking, {7, reason} parked, {8, us} busy,
--- 9 conflict, {10, last} stale.
+-- 9 conflict, {10, last} stale, 11 the rule moved.
 local head, keep_ms, epoch = ARGV[2], ARGV[4], ARGV[6] or ''
 --!include store.lua
 --!include epoch.lua
@@ -22,6 +23,12 @@ if ARGV[6] then
   state = ARGV[10] == '1' and redis.call('HGETALL', KEYS[4])
   last = sequence ~= '' and redis.call('GETEX', KEYS[5], 'PX', keep_ms)
   fresh = ARGV[7] == string.sub(head, 20) and not (last and sequence <= last)
+  if ARGV[11] and redis.call('HGET', KEYS[6], 'revision') ~= ARGV[11] then
+    if redis.call('EXISTS', key) == 0 then
+      return 11
+    end
+    fresh = false
+  end
 end
 if fresh then
   -- If it is new it is granted: one command to look and to write. The layout
@@ -54,6 +61,7 @@ if known then
     if r.state ~= 'A' or now < r.lock_until + ARGV[5] then
       return {2, r.side, r.state}
     end
+    note(r, now, 'takeover', side, r.side)
     r.side = side
   end
 else

@@ -27,7 +27,7 @@ local UNDELIVERABLE = 9
 local STEP = {
   assigned = 1, begin = 2, commit = 3, published = 4, fail = 5, park = 6,
   buried = 7, abandon = 8, release = 9, replay = 10, stale = 11,
-  undeliverable = 12,
+  undeliverable = 12, takeover = 13,
 }
 local QUIET = { [2] = true, [3] = true, [4] = true }
 

@@ -71,6 +71,7 @@ pub(crate) fn begin(key: &str, token: u64) -> Begin {
             epoch: None,
             lock: Duration::from_secs(60),
             assign_timeout: Duration::from_secs(60),
+            rule: None,
         },
         state: false,
     }

@@ -16,11 +16,12 @@ use holdfast_redis::RedisStore;
 
 use crate::common::{Begun, side};
 use crate::model::Model;
+use crate::sides::{change_rule, look};
 use crate::steps::{BeginStep, CommitStep, Epoch, KEYS, LANES, SIDES, Step, Whose};
 
-type Outcome = Result<(), String>;
+pub(crate) type Outcome = Result<(), String>;
 
-const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
 /// Repeated, it is longer than what is kept, so that the cut is compared too.
 const ERROR: &str = "no: é";
 
@@ -97,6 +98,8 @@ pub(crate) async fn step(store: &RedisStore, model: &mut Model, step: &Step) -> 
             model.keep(key, &ours);
             same(theirs.unwrap(), ours.answer)
         }
+        Step::Look(side, patient) => look(store, model, SIDES[*side], *patient).await,
+        Step::ChangeRule => change_rule(store, model).await,
         Step::Depose => depose(store, model).await,
         Step::Resign => resign(store, model).await,
         Step::OtherStore(step) => {
@@ -113,7 +116,7 @@ pub(crate) async fn step(store: &RedisStore, model: &mut Model, step: &Step) -> 
     }
 }
 
-fn same<T: Debug + PartialEq>(theirs: T, ours: T) -> Outcome {
+pub(crate) fn same<T: Debug + PartialEq>(theirs: T, ours: T) -> Outcome {
     if theirs == ours {
         Ok(())
     } else {
@@ -167,6 +170,10 @@ async fn begin(store: &RedisStore, model: &mut Model, asked: &BeginStep) -> Outc
             epoch: epoch(model, asked.epoch),
             lock: span(asked.lock),
             assign_timeout: span(asked.patient),
+            rule: asked.rule.map(|current| {
+                let there = model.rule.unwrap_or(0);
+                if current { there } else { there + 1 }
+            }),
         },
         state: asked.state,
     };

@@ -5,6 +5,7 @@
 mod common;
 mod compare;
 mod model;
+mod sides;
 mod steps;
 
 use holdfast_core::name::Group;

@@ -24,6 +24,8 @@ pub(crate) struct Model {
     pub(crate) epoch: Option<u64>,
     pub(crate) last_epoch: u64,
     pub(crate) next_token: u64,
+    /// The revision of the cut-over rule.
+    pub(crate) rule: Option<u64>,
     records: HashMap<String, Record>,
     eventful: HashMap<String, bool>,
     outboxes: HashMap<String, Outbox>,
@@ -49,6 +51,7 @@ impl Model {
             epoch: None,
             last_epoch: 0,
             next_token: 1,
+            rule: None,
             records: HashMap::new(),
             eventful: HashMap::new(),
             outboxes: HashMap::new(),
@@ -89,6 +92,7 @@ impl Model {
             same_store: self.same_store,
             epoch: self.epoch,
             last_sequence: None,
+            rule: self.rule,
         }
     }
 
@@ -171,6 +175,7 @@ impl Model {
             },
             BeginAnswer::Foreign { side, state } => BeginAnswer::Foreign { side, state },
             BeginAnswer::Assigned { side } => BeginAnswer::Assigned { side },
+            BeginAnswer::RuleMoved => BeginAnswer::RuleMoved,
             BeginAnswer::Done => BeginAnswer::Done,
             BeginAnswer::Parked { reason } => BeginAnswer::Parked { reason },
             BeginAnswer::Busy { wait } => BeginAnswer::Busy { wait },

@@ -39,6 +39,8 @@ pub(crate) struct BeginStep {
     /// Wait for the owner of an assigned key, or take it over at once.
     pub(crate) patient: bool,
     pub(crate) state: bool,
+    /// The owner is named by the current rule, or by one that has moved.
+    pub(crate) rule: Option<bool>,
 }
 
 impl BeginStep {
@@ -56,6 +58,7 @@ impl BeginStep {
             lock: true,
             patient: true,
             state: false,
+            rule: None,
         }
     }
 }
@@ -103,6 +106,10 @@ pub(crate) enum Step {
     Undeliverable(usize, u32),
     Release(usize, Option<usize>, bool),
     Replay(usize),
+    /// A look at all claims by this side, with a time-out that lasts or has passed.
+    Look(usize, bool),
+    /// The cut-over rule is changed.
+    ChangeRule,
     /// Another instance becomes leader.
     Depose,
     /// Nobody leads any more.
@@ -141,10 +148,11 @@ fn begin() -> impl Strategy<Value = BeginStep> {
     let who = (key(), 0..SIDES.len(), 0..SIDES.len(), 0..4_u8);
     let token = prop_oneof![1 => Just(Whose::Last), 4 => Just(Whose::Fresh)];
     let body = prop::option::of(prop_oneof![5 => Just(1_u8), 1 => Just(2_u8)]);
-    let rest = (lane(), sequence(), epoch(), any_of::<[bool; 3]>());
+    let rule = prop::option::weighted(0.3, prop::bool::weighted(0.8));
+    let rest = (lane(), sequence(), epoch(), any_of::<[bool; 3]>(), rule);
     (who, token, body, rest).prop_map(|(who, token, body, rest)| {
         let (key, side, other, same) = who;
-        let (lane, sequence, epoch, [lock, patient, state]) = rest;
+        let (lane, sequence, epoch, [lock, patient, state], rule) = rest;
         BeginStep {
             key,
             side,
@@ -158,6 +166,7 @@ fn begin() -> impl Strategy<Value = BeginStep> {
             lock,
             patient,
             state,
+            rule,
         }
     })
 }
@@ -207,6 +216,8 @@ fn plain() -> impl Strategy<Value = Step> {
         1 => (key(), prop::option::of(0..SIDES.len()), any_of::<bool>())
             .prop_map(|(k, to, force)| Step::Release(k, to, force)),
         2 => key().prop_map(Step::Replay),
+        2 => (0..SIDES.len(), any_of::<bool>()).prop_map(|(s, p)| Step::Look(s, p)),
+        1 => Just(Step::ChangeRule),
         2 => Just(Step::Depose),
         1 => Just(Step::Resign),
     ]

@@ -15,6 +15,7 @@
 
 mod attempt;
 mod ending;
+mod hold;
 mod wait;
 
 use std::sync::OnceLock;
@@ -25,7 +26,7 @@ use holdfast_core::claim::{
 };
 use holdfast_core::settle::{Proof, Settlement};
 use holdfast_ports::message::Outbox;
-use holdfast_ports::store::{Begin, Place};
+use holdfast_ports::store::{Begin, Place, Slot};
 use metrics::{Counter, counter};
 
 use self::attempt::Granted;
@@ -42,6 +43,8 @@ enum Round {
     Settle(Settlement),
     /// Ask for the claim again after this time.
     Wait(Duration, Why),
+    /// Hold it until the other side is finished.
+    Hold,
     /// Ask for the claim again at once.
     Again,
 }
@@ -89,6 +92,7 @@ impl Session {
                 Round::Settle(settlement) => return settlement,
                 Round::Again => self.round(job, route, &at, &mut look).await,
                 Round::Wait(wait, why) => Box::pin(self.wait(job, wait, why)).await,
+                Round::Hold => Box::pin(self.hold(job, &at)).await,
             };
         }
     }
@@ -114,9 +118,11 @@ impl Session {
             return Round::Wait(LONGEST_LOOK, Why::Delay);
         };
         let token = Token((context.surroundings.random)());
+        let facts = self.facts(route, token);
+        let seen = facts.rule;
         let begin = Begin {
             at: at.clone(),
-            facts: self.facts(route, token),
+            facts,
             state: plugin.info().uses_state,
         };
         let answer = match ask(Step::Begin, &self.stopping, || {
@@ -214,7 +220,11 @@ impl Session {
                 }
             }
             Next::Wait(until) => Self::look_again(until, look, Why::Delay),
-            Next::Foreign { .. } => Self::look_again(LONGEST_LOOK, look, Why::OtherSide),
+            Next::Foreign { .. } => Round::Hold,
+            Next::RuleMoved => {
+                drop(permit);
+                self.read_rule_again(seen, look).await
+            }
             Next::Stop(by) => {
                 self.fence(by);
                 Round::ABANDON
@@ -224,7 +234,7 @@ impl Session {
 
     fn facts(&self, route: &Route, token: Token) -> BeginFacts {
         let spec = &self.context.spec;
-        let rule = self.context.rule.load();
+        let rule = self.context.rule.current();
         let hashed = match &route.lane {
             Some(lane) if spec.ordered() => lane.as_str(),
             _ => route.key.as_str(),
@@ -241,9 +251,11 @@ impl Session {
             sequence: route.sequence,
             epoch: self.epoch,
             lock: spec.lock(),
-            assign_timeout: rule
-                .as_ref()
-                .map_or(Duration::from_mins(1), |rule| rule.assign_timeout),
+            assign_timeout: self.context.rule.assign_timeout(),
+            // With a hash slot for each key a clustered store could not compare.
+            rule: rule
+                .filter(|_| spec.slot == Slot::Group)
+                .map(|rule| rule.revision),
         }
     }
 
@@ -269,7 +281,7 @@ impl Session {
 
 fn count_answer<S, O>(answer: &claim::BeginAnswer<S, O>) {
     use claim::BeginAnswer as A;
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "granted",
         "foreign",
         "assigned",
@@ -281,6 +293,7 @@ fn count_answer<S, O>(answer: &claim::BeginAnswer<S, O>) {
         "conflict",
         "stale",
         "fenced",
+        "rule_moved",
     ];
     static COUNTERS: OnceLock<[Counter; NAMES.len()]> = OnceLock::new();
     let at = match answer {
@@ -295,6 +308,7 @@ fn count_answer<S, O>(answer: &claim::BeginAnswer<S, O>) {
         A::Conflict => 8,
         A::Stale { .. } => 9,
         A::Fenced(_) => 10,
+        A::RuleMoved => 11,
     };
     let counters = COUNTERS
         .get_or_init(|| NAMES.map(|name| counter!("holdfast_claims_total", "answer" => name)));

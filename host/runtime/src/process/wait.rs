@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::claim;
+use holdfast_core::hold;
 use holdfast_core::retry::Place as WaitPlace;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -12,13 +13,12 @@ use super::Round;
 use crate::books::Why;
 use crate::session::{Job, Session};
 
-/// The shortest and longest time between two looks at a claim that is busy or
-/// the other side's.
+/// The shortest and longest time between two looks at a claim that is busy.
 pub(super) const FIRST_LOOK: Duration = Duration::from_millis(25);
 pub(super) const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// A message is handed back before the broker's own acknowledgement time-out
 /// (30 minutes by default) would close the channel.
-const LONGEST_HOLD: Duration = Duration::from_mins(25);
+pub(super) const LONGEST_HOLD: Duration = Duration::from_mins(25);
 
 impl Session {
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
@@ -36,7 +36,7 @@ impl Session {
         }
     }
 
-    /// The claim is busy or the other side's: look again soon, then less often.
+    /// The claim is busy: look again soon, then less often.
     pub(super) fn look_again(until: Duration, look: &mut Duration, why: Why) -> Round {
         let wait = until.min(*look).max(Duration::from_millis(1));
         *look = (*look * 2).min(LONGEST_LOOK);
@@ -52,40 +52,53 @@ impl Session {
             return Round::ABANDON;
         }
         let ordered = context.spec.ordered();
-        // An unordered consumer does not keep a claim that stays busy or foreign
-        // in its prefetch for ever: after a minute it waits in a delay queue.
+        // An unordered consumer does not keep a claim that stays busy in its
+        // prefetch for ever: after a minute it waits in a delay queue.
         let too_long = !ordered
             && why != Why::Lane
             && wait < context.spec.backoff.hold_below
-            && held >= LONGEST_LOOK * 60;
+            && held >= hold::LONGEST;
         let asked = if too_long {
             context.spec.backoff.hold_below.max(LONGEST_LOOK)
         } else {
             wait
         };
         let until = Instant::now() + asked;
-        if let WaitPlace::Queue(step) = context.spec.backoff.place(asked, ordered) {
-            let left = asked.saturating_sub(step);
-            let left = if left < Duration::from_secs(1) {
-                Duration::ZERO
-            } else {
-                left
-            };
-            match context
-                .broker
-                .delay(&context.spec.queue, &job.delivery.message, step, left)
-                .await
-            {
-                Ok(confirmed) => return Round::ack(claim::deferred(confirmed)),
-                Err(error) => tracing::warn!(
-                    consumer = %context.spec.name, %error, "no delay queue took the message; it waits in the host"
-                ),
-            }
+        if let WaitPlace::Queue(step) = context.spec.backoff.place(asked, ordered)
+            && let Some(round) = self.defer(job, asked, step).await
+        {
+            return round;
         }
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => Round::ABANDON,
             () = tokio::time::sleep_until(until) => Round::Again,
+        }
+    }
+
+    /// Puts a copy into the delay queue of this step and acknowledges; none when
+    /// no delay queue took it.
+    pub(super) async fn defer(&self, job: &Job, wait: Duration, step: Duration) -> Option<Round> {
+        let context = &self.context;
+        let left = wait.saturating_sub(step);
+        let left = if left < Duration::from_secs(1) {
+            Duration::ZERO
+        } else {
+            left
+        };
+        let message = &job.delivery.message;
+        match context
+            .broker
+            .delay(&context.spec.queue, message, step, left)
+            .await
+        {
+            Ok(confirmed) => Some(Round::ack(claim::deferred(confirmed))),
+            Err(error) => {
+                tracing::warn!(
+                    consumer = %context.spec.name, %error, "no delay queue took the message; it waits in the host"
+                );
+                None
+            }
         }
     }
 }

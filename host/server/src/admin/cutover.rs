@@ -1,13 +1,15 @@
 //! The cut-over rules.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use holdfast_core::cutover::{Percent, Rule};
 use holdfast_core::key::ClaimKey;
-use holdfast_core::name::Group;
+use holdfast_core::name::{Group, Side};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -15,6 +17,7 @@ use serde_json::value::RawValue;
 use super::body::{self, CHANGE_LIMIT, Limited};
 use super::problem::{Path, Problem};
 use super::{Admin, groups, shown};
+use crate::config::{Valid, parse_duration};
 
 /// The rule of a group.
 pub(super) async fn show(
@@ -43,7 +46,14 @@ struct Change {
     enabled: Option<bool>,
     percent: Option<Box<RawValue>>,
     allow: Option<BTreeSet<String>>,
+    from: Option<String>,
+    to: Option<String>,
+    assign_timeout: Option<String>,
 }
+
+/// As in the configuration.
+const ASSIGN_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(30 * 86_400);
 
 impl Change {
     /// The rule after it.
@@ -62,7 +72,49 @@ impl Change {
             let known = |key: &String| ClaimKey::from_known(key).as_str().to_owned();
             new.allow = allow.iter().map(known).collect();
         }
+        if let Some(from) = &self.from {
+            new.from = side("from", from)?;
+        }
+        if let Some(to) = &self.to {
+            new.to = side("to", to)?;
+        }
+        if new.from == new.to {
+            return Err(Problem::bad("`from` and `to` are the same side"));
+        }
+        if let Some(text) = &self.assign_timeout {
+            new.assign_timeout = assign_timeout(text)?;
+        }
         Ok(new)
+    }
+}
+
+fn side(field: &str, text: &str) -> Result<Side, Problem> {
+    Side::new(text).map_err(|error| Problem::bad(format!("`{field}` cannot be {text:?}: {error}")))
+}
+
+fn assign_timeout(text: &str) -> Result<Duration, Problem> {
+    let read = parse_duration(text);
+    let wait = read.map_err(|why| Problem::bad(format!("`assign_timeout`: {why}")))?;
+    if ASSIGN_TIMEOUT.contains(&wait) {
+        Ok(wait)
+    } else {
+        Err(Problem::bad("`assign_timeout` is between 1ms and 30d"))
+    }
+}
+
+/// A rule between other sides than those that this host serves would leave its
+/// consumers without a new key of their own.
+fn serves(config: &Valid, group: &Group, rule: &Rule) -> Result<(), Problem> {
+    let sides = [rule.from.as_str(), rule.to.as_str()];
+    let member = groups::members(config)
+        .filter(|member| member.group == group.as_str())
+        .find(|member| !sides.contains(&member.consumer.claim.side.as_str()));
+    match member {
+        None => Ok(()),
+        Some(member) => Err(Problem::bad(format!(
+            "the consumer {} of this host has the side {}, which is neither {} nor {}",
+            member.name, member.consumer.claim.side, rule.from, rule.to
+        ))),
     }
 }
 
@@ -87,6 +139,7 @@ pub(super) async fn set(
         return Err(outdated(&group, &old));
     }
     let new = change.of(&old)?;
+    serves(&admin.app.config.load().valid, &group, &new)?;
     match admin
         .app
         .host
@@ -97,7 +150,7 @@ pub(super) async fn set(
     {
         Ok(rule) => {
             tracing::info!(
-                %group, enabled = rule.enabled, percent = %rule.percent,
+                %group, from = %rule.from, to = %rule.to, enabled = rule.enabled, percent = %rule.percent,
                 allowed = rule.allow.len(), revision = rule.revision, "the cut-over rule was changed"
             );
             Ok(Json(shown::rule(&group, &rule)))

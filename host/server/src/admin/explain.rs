@@ -148,6 +148,7 @@ fn counts(claim: &ClaimView) -> Option<String> {
     let told: Vec<String> = [
         ("begin", "begun"),
         ("fail", "failed"),
+        ("takeover", "taken over"),
         ("abandon", "handed back without being run"),
         ("release", "released by an operator"),
         ("replay", "replayed"),

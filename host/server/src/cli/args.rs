@@ -5,12 +5,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use holdfast_core::cutover::Percent;
+use super::parse::{duration, header, name};
 
-use super::parse::{duration, header, name, percent};
+mod cutover;
+
+pub use cutover::{Cutover, CutoverSet};
 
 /// Where a configuration is looked for when none is named, in this order.
 pub const CONFIG_FILES: [&str; 2] = ["holdfast.toml", "config/holdfast.toml"];
@@ -271,47 +273,6 @@ pub enum Lease {
     Show,
     /// Give the lease of a consumer up, so that another host takes over
     StepDown(Consumer),
-}
-
-/// `cutover`.
-#[derive(Debug, Subcommand)]
-pub enum Cutover {
-    /// Show the rule of a group
-    Show {
-        /// The group
-        #[arg(value_parser = name)]
-        name: String,
-    },
-    /// Change the rule of a group
-    Set(CutoverSet),
-}
-
-/// `cutover set`.
-#[derive(Args, Debug)]
-#[command(group = ArgGroup::new("change").required(true).multiple(true)
-    .args(["enable", "disable", "percent", "allow", "disallow"]))]
-pub struct CutoverSet {
-    /// The group
-    #[arg(value_parser = name)]
-    pub name: String,
-    /// Begin to move keys
-    #[arg(long, conflicts_with = "disable")]
-    pub enable: bool,
-    /// Leave all new keys where they were
-    #[arg(long)]
-    pub disable: bool,
-    /// The share of new keys to move, with at most two decimals
-    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = percent)]
-    pub percent: Option<Percent>,
-    /// A key that always moves; may be repeated
-    #[arg(long, value_name = "K", action = ArgAction::Append)]
-    pub allow: Vec<String>,
-    /// A key that no longer always moves; may be repeated
-    #[arg(long, value_name = "K", action = ArgAction::Append)]
-    pub disallow: Vec<String>,
-    /// Change nothing unless this is the current revision
-    #[arg(long, value_name = "REV")]
-    pub expect: Option<u64>,
 }
 
 /// `dead`.

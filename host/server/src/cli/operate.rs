@@ -10,6 +10,7 @@ use super::args::{Cutover, CutoverSet, Global, Lease, Plugins};
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{self, cell};
+use crate::config::show_duration;
 
 /// `pause` and `resume`.
 pub(super) fn set_paused(global: &Global, consumer: &str, paused: bool) -> Result<(), Failure> {
@@ -132,6 +133,14 @@ fn changed(now: &Value, set: &CutoverSet) -> Value {
     if set.enable || set.disable {
         body["enabled"] = set.enable.into();
     }
+    for (field, side) in [("from", &set.from), ("to", &set.to)] {
+        if let Some(side) = side {
+            body[field] = side.as_str().into();
+        }
+    }
+    if let Some(wait) = set.assign_timeout {
+        body["assign_timeout"] = show_duration(wait).into();
+    }
     if let Some(percent) = set.percent {
         body["percent"] = percent.to_string().into();
     }
@@ -252,6 +261,10 @@ mod tests {
         assert_eq!(
             change_of("cutover set orders --allow c --disallow a"),
             json!({"revision": 7, "allow": ["b", "c"]})
+        );
+        assert_eq!(
+            change_of("cutover set orders --from new --to kafka --assign-timeout 90s"),
+            json!({"revision": 7, "from": "new", "to": "kafka", "assign_timeout": "1m30s"})
         );
     }
 }

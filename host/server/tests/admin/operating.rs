@@ -108,6 +108,49 @@ async fn a_rule_is_changed_only_by_what_is_written_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sides_and_assign_timeout_of_a_rule_change_for_the_next_migration() {
+    let host = TestHost::start().await;
+    let path = "/api/v1/cutover/jobs";
+    let before = host.get(path).await;
+    let change = async |fields: serde_json::Value| {
+        let mut body = fields;
+        body["revision"] = before["revision"].clone();
+        let put = host.request(&format!("PUT {path}"));
+        put.body(body.to_string()).send().await
+    };
+    for refused in [
+        json!({"to": "old"}),
+        json!({"from": "new"}),
+        json!({"from": "A/B"}),
+        json!({"from": ""}),
+        json!({"assign_timeout": "0s"}),
+        json!({"assign_timeout": "31d"}),
+        json!({"assign_timeout": "soon"}),
+        json!({"assign_timeout": 60}),
+    ] {
+        change(refused).await.is_problem(400);
+    }
+    // The consumer of this host would never own a new key again.
+    let stranded = change(json!({"from": "a", "to": "b"})).await;
+    stranded.is_problem(400);
+    let why = stranded.json()["detail"].to_string();
+    assert!(
+        why.contains("the consumer probe") && why.contains("side new"),
+        "{why}"
+    );
+    assert_eq!(host.get(path).await, before);
+
+    let next = json!({"from": "new", "to": "kafka", "percent": 0, "assign_timeout": "10m"});
+    let answer = change(next).await;
+    let rule = answer.json();
+    assert_eq!(
+        (&rule["from"], &rule["to"], &rule["assign_timeout"]),
+        (&json!("new"), &json!("kafka"), &json!("10m")),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_paused_consumer_is_ready_and_takes_nothing_until_it_is_resumed() {
     let host = TestHost::start().await;
     let phase = async || {

@@ -1,6 +1,7 @@
 //! Whole hosts on real servers. One test binary, so that tests that mostly wait
 //! run side by side.
 
+mod cutover;
 mod faults;
 mod lifecycle;
 mod main_job;

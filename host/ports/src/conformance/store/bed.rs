@@ -77,6 +77,7 @@ impl Bed {
                 epoch: None,
                 lock: Duration::from_secs(300),
                 assign_timeout: Duration::from_secs(300),
+                rule: None,
             },
             state: true,
         }
@@ -141,6 +142,12 @@ impl Message {
     /// The cut-over rule gives a new key to this side.
     pub(super) fn given_to(mut self, name: &str) -> Self {
         self.facts.owner_if_new = side(name);
+        self
+    }
+
+    /// The host takes the owner from the rule of this revision.
+    pub(super) fn by_rule(mut self, revision: u64) -> Self {
+        self.facts.rule = Some(revision);
         self
     }
 

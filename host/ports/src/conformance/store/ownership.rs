@@ -1,8 +1,12 @@
 //! Two sides of one group, and the operator between them.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use holdfast_core::claim::{
-    BeginAnswer, CommitAnswer, ParkReason, ReleaseAnswer, StateName, StepAnswer,
+    BeginAnswer, CommitAnswer, Look, ParkReason, ReleaseAnswer, StateName, StepAnswer,
 };
+use holdfast_core::cutover::{Percent, Rule};
 
 use super::bed::{Bed, eventually, side};
 use super::cases;
@@ -12,6 +16,8 @@ cases![
     a_claim_of_the_other_side_is_foreign_in_every_state,
     an_assigned_key_is_taken_over_once_the_time_for_its_owner_is_up,
     a_key_that_its_owner_has_begun_is_never_taken_over,
+    a_new_key_is_decided_by_the_current_rule_only,
+    a_look_finds_what_is_worth_asking_for,
     a_released_claim_is_forgotten_and_decided_anew,
     a_release_can_name_the_next_owner,
     a_running_claim_is_released_by_force_only,
@@ -91,6 +97,92 @@ async fn a_key_that_its_owner_has_begun_is_never_taken_over(bed: Bed) {
     let owner = owner.again().lock_ms(0);
     owner.granted().await;
     assert_eq!(here.begin().await, foreign(StateName::Running));
+}
+
+async fn a_new_key_is_decided_by_the_current_rule_only(bed: Bed) {
+    let rule = Rule {
+        from: side("old"),
+        to: side("new"),
+        enabled: true,
+        percent: Percent::ALL,
+        allow: BTreeSet::new(),
+        assign_timeout: Duration::from_secs(60),
+        revision: 0,
+    };
+    let early = bed.message("k").by_rule(1);
+    assert_eq!(early.begin().await, BeginAnswer::RuleMoved, "there is none");
+    let first = bed.store.set_rule(&bed.group, &rule, 0).await;
+    let first = first.expect("set rule").expect("there was none").revision;
+    let known = bed.message("known").by_rule(first);
+    known.granted().await;
+    known.fail("no").await;
+    let second = bed.store.set_rule(&bed.group, &rule, first).await;
+    let second = second.expect("set rule").expect("it was current").revision;
+    for owner in ["new", "old"] {
+        let message = bed.message(owner).given_to(owner).sequence(1);
+        let stale = message.clone().by_rule(first);
+        assert_eq!(stale.begin().await, BeginAnswer::RuleMoved);
+        assert_eq!(stale.show().await, None, "nothing was decided");
+        let current = message.by_rule(second);
+        match current.begin().await {
+            BeginAnswer::Granted { .. } => assert_eq!(owner, "new"),
+            BeginAnswer::Assigned { .. } => assert_eq!(owner, "old"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // A known key keeps its side, whichever rule its host has.
+    assert_eq!(known.again().granted().await.attempt, 2);
+}
+
+async fn a_look_finds_what_is_worth_asking_for(bed: Bed) {
+    let held = |key: &str| bed.message(key).on("old").at;
+    let look = async |keys: &[&str], wait_ms: u64| {
+        let held: Vec<_> = keys.iter().map(|key| held(key)).collect();
+        let wait = Duration::from_millis(wait_ms);
+        let looks = bed.store.look_at(&held, &side("old"), wait).await;
+        looks.expect("look")
+    };
+    assert_eq!(look(&[], 1).await, []);
+    bed.message("assigned")
+        .on("old")
+        .given_to("new")
+        .begin()
+        .await;
+    bed.message("running").granted().await;
+    let failed = bed.message("failed");
+    failed.granted().await;
+    failed.fail("no").await;
+    let parking = bed.message("parking");
+    parking.granted().await;
+    parking.park(ParkReason::Rejected).await;
+    let unfinished = ["running", "failed", "parking", "assigned"];
+    for (key, look) in unfinished.iter().zip(look(&unfinished, 600_000).await) {
+        match look {
+            Look::Foreign { age, overdue_in } => {
+                assert!(age < Duration::from_secs(60), "{key} {age:?}");
+                assert_eq!(overdue_in.is_some(), *key == "assigned", "{key}");
+                let late = overdue_in.unwrap_or_default();
+                assert!(late <= Duration::from_secs(600), "{late:?}");
+            }
+            Look::Ask => panic!("{key} is the other side's"),
+        }
+    }
+    assert_eq!(look(&["assigned"], 0).await, [Look::Ask], "overdue");
+    bed.message("done").done().await;
+    bed.message("parked").parked().await;
+    bed.message("mine").on("old").granted().await;
+    let ask = ["done", "nothing", "parked", "mine"];
+    assert_eq!(look(&ask, 600_000).await, [Look::Ask; 4]);
+    // More than fit into one call, with a needle among them.
+    let many: Vec<String> = (0..300).map(|n| format!("many: {n}")).collect();
+    for key in &many {
+        bed.message(key).on("old").given_to("new").begin().await;
+    }
+    bed.message("many: 257").done().await;
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let found = look(&many, 600_000).await;
+    let ask: Vec<_> = (0..300).filter(|n| found[*n] == Look::Ask).collect();
+    assert_eq!(ask, [257]);
 }
 
 async fn a_released_claim_is_forgotten_and_decided_anew(bed: Bed) {

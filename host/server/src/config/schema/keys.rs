@@ -292,7 +292,7 @@ pub const KEYS: &[Key] = &[
     ),
     named(
         "cutover",
-        "First value of a group's cut-over rule. The store has the live one: a later edit here is reported and ignored.",
+        "First value of a group's cut-over rule. The store has the live one: a later edit here is reported and ignored, and so is its removal; `holdfast cutover set` changes it.",
     ),
     table("cutover.*", "The rule of one group."),
     must(
@@ -327,7 +327,7 @@ pub const KEYS: &[Key] = &[
         "cutover.*.assign-timeout",
         Kind::Duration,
         "\"60s\"",
-        "After this long a claim that its owner never began may be taken over, up to 30d.",
+        "After this long a claim that its owner never began may be taken over, up to 30d; longer than any backlog.",
     ),
     table("admin", "The listener for probes, metrics and operators."),
     or(

@@ -1,0 +1,39 @@
+//! What a host compares before it claims anything: the rules of its groups, and
+//! which store it is.
+
+/// What all sides of a group have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRules {
+    /// Names and values, for comparison and for the error that shows them:
+    /// `slot`, `key`, `lane`, `sequence`, `fingerprint`, `ordered`.
+    pub rules: Vec<(String, String)>,
+}
+
+/// Do this host's rules agree with those of the group?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// Yes, or this host is the first.
+    Agreed,
+    /// No: the rule, ours and theirs.
+    Differs(Vec<(String, String, String)>),
+}
+
+/// How to open a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// Only look.
+    Look,
+    /// Look, and make an incarnation where there is none.
+    Create,
+    /// Check every call of this process against this id from now on.
+    Expect(String),
+}
+
+/// Which store it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The random id.
+    pub id: String,
+    /// The pulse counter.
+    pub pulse: u64,
+}
