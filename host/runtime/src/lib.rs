@@ -13,12 +13,19 @@
 //! | `ask` | asking a store again that did not answer |
 //! | [`letter`] | dead letters and outgoing messages |
 //! | [`books`] | counts that have to close, and metrics |
+//! | [`held`] | the keys of the deliveries in hand |
+//! | `totals` | counts that outlive the process |
+//! | [`dead`] | dead letters: looked at, replayed, dropped |
+//! | [`audit`] | does every unfinished claim have its message somewhere? |
 //! | [`identity`] | is this the store we started with? |
 
 mod ask;
 mod batch;
 pub mod books;
+pub mod audit;
 pub mod consumer;
+pub mod dead;
+pub mod held;
 pub mod host;
 pub mod identity;
 mod leadership;
@@ -29,3 +36,4 @@ pub mod session;
 pub mod spec;
 #[cfg(test)]
 mod testing;
+mod totals;
