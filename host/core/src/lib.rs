@@ -17,7 +17,10 @@
 //! | [`hold`] | how messages of the other side wait |
 //! | [`incarnation`] | whether the store is the one we started with |
 //! | [`ledger`] | whether the books of a consumer close |
+//! | [`replay`] | what becomes of a dead letter that an operator replays or drops |
+//! | [`audit`] | whether every unfinished claim has its message somewhere |
 
+pub mod audit;
 pub mod claim;
 pub mod cutover;
 pub mod hold;
@@ -27,6 +30,7 @@ pub mod lane;
 pub mod lease;
 pub mod ledger;
 pub mod name;
+pub mod replay;
 pub mod retry;
 pub mod settle;
 pub mod time;

@@ -2,6 +2,7 @@
 
 mod checks;
 mod disk;
+mod looking;
 mod shared;
 mod state;
 mod subscription;
@@ -18,6 +19,7 @@ use holdfast_ports::broker::{
     delay_queue,
 };
 use holdfast_ports::error::PortError;
+use holdfast_ports::look::{Counts, Look};
 use holdfast_ports::message::{Header, Incoming, Outgoing, Target};
 use tokio::time::Instant;
 
@@ -96,6 +98,7 @@ impl EmbeddedBroker {
             memory: Arc::new(Mutex::new(state)),
             disk,
             clock,
+            looks: Mutex::default(),
         };
         Ok(Self::of(Arc::new(shared)))
     }
@@ -208,6 +211,10 @@ impl EmbeddedBroker {
         }
         Ok(())
     }
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Reads the file, on its own thread, before anything else uses it.
@@ -338,12 +345,22 @@ impl Broker for EmbeddedBroker {
         self.shared.append(&delay_queue(queue, step), stored).await
     }
 
-    async fn depth(&self, queue: &str) -> Result<Option<u64>, PortError> {
+    async fn counts(&self, queue: &str) -> Result<Option<Counts>, PortError> {
         self.open_now("count messages")?;
         let mut state = self.shared.state();
         self.shared.mature(&mut state, queue);
-        let found = state.queues.get(queue);
-        Ok(found.map(|queue| u64::try_from(queue.ready.len()).unwrap_or(u64::MAX)))
+        let Some(found) = state.queues.get(queue) else {
+            return Ok(None);
+        };
+        Ok(Some(Counts {
+            ready: number(found.ready.len()),
+            consumers: number(state.consumers(queue)),
+        }))
+    }
+
+    async fn look(&self, queue: &str, limit: usize) -> Result<Option<Box<dyn Look>>, PortError> {
+        self.open_now("look through a queue")?;
+        looking::begin(&self.shared, queue, limit).await
     }
 
     async fn incarnation(

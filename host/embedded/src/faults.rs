@@ -14,8 +14,8 @@ use holdfast_core::name::{Group, Side};
 use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
-    Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName, LeaseView,
-    Open, Place, Store,
+    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
+    LeaseView, Open, Place, Store,
 };
 
 /// What will go wrong. Shared with the store that it belongs to.
@@ -179,6 +179,6 @@ faulty! {
     pulse() -> Option<u64>;
     set_flag(name: &str, value: Option<&str>) -> ();
     flags(prefix: &str) -> Vec<(String, String)>;
-    add_totals(name: &str, counts: &[(String, u64)]) -> ();
+    add_totals(name: &str, of: Addition, counts: &[(String, u64)]) -> ();
     totals(name: &str) -> Vec<(String, u64)>;
 }

@@ -25,8 +25,8 @@ use holdfast_core::name::{Group, Side};
 use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
-    Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName, LeaseView,
-    Open, Place, Store,
+    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
+    LeaseView, Open, Place, Store,
 };
 use tokio::sync::Notify;
 
@@ -327,10 +327,15 @@ impl Store for EmbeddedStore {
             .await
     }
 
-    async fn add_totals(&self, name: &str, counts: &[(String, u64)]) -> Result<(), PortError> {
+    async fn add_totals(
+        &self,
+        name: &str,
+        of: Addition,
+        counts: &[(String, u64)],
+    ) -> Result<(), PortError> {
         let (name, counts) = (name.to_owned(), counts.to_vec());
         self.only_here("add to the totals", move |rows| {
-            groups::add_totals(rows, &name, &counts)
+            groups::add_totals(rows, &name, of, &counts)
         })
         .await
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use holdfast_core::settle::{Confirmed, Settlement};
 
 use crate::error::PortError;
+use crate::look::{Counts, Look};
 use crate::message::{Incoming, Outgoing};
 
 /// A connection to one broker. Reconnecting is the adapter's business: a call
@@ -50,11 +51,29 @@ pub trait Broker: Send + Sync + 'static {
         left: Duration,
     ) -> Result<Confirmed, PublishError>;
 
-    /// Messages that are ready in a queue; none when there is no such queue.
+    /// How many messages are ready in a queue, and how many consumers it has;
+    /// none when there is no such queue.
     ///
     /// # Errors
     /// Transient when the broker cannot be reached.
-    async fn depth(&self, queue: &str) -> Result<Option<u64>, PortError>;
+    async fn counts(&self, queue: &str) -> Result<Option<Counts>, PortError>;
+
+    /// Messages that are ready in a queue; none when there is no such queue.
+    ///
+    /// # Errors
+    /// As for [`Broker::counts`].
+    async fn depth(&self, queue: &str) -> Result<Option<u64>, PortError> {
+        Ok(self.counts(queue).await?.map(|counts| counts.ready))
+    }
+
+    /// Looks through a queue, at its first `limit` messages at most; none when
+    /// there is no such queue. There is one look at a queue at a time: a second
+    /// one waits for a bounded time.
+    ///
+    /// # Errors
+    /// Transient when the broker cannot be reached or another look goes on for
+    /// too long; permanent when it refuses (exclusive use by another).
+    async fn look(&self, queue: &str, limit: usize) -> Result<Option<Box<dyn Look>>, PortError>;
 
     /// Reads, and creates when it is absent, the incarnation id that is kept
     /// beside the queues (in a durable queue of one message named

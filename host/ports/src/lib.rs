@@ -13,6 +13,7 @@ pub mod broker;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+pub mod look;
 pub mod message;
 pub mod plugins;
 pub mod store;

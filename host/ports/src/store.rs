@@ -227,11 +227,18 @@ pub trait Store: Send + Sync + 'static {
     /// [`PortError`]
     async fn flags(&self, prefix: &str) -> Result<Vec<(String, String)>, PortError>;
 
-    /// Adds to the totals of a consumer and side that survive the process.
+    /// Adds to the totals of a consumer and side that survive the process: all
+    /// of the counts or none, and once however often the same addition is made.
+    /// Without counts the run is over and is forgotten.
     ///
     /// # Errors
     /// [`PortError`]
-    async fn add_totals(&self, name: &str, counts: &[(String, u64)]) -> Result<(), PortError>;
+    async fn add_totals(
+        &self,
+        name: &str,
+        of: Addition,
+        counts: &[(String, u64)],
+    ) -> Result<(), PortError>;
 
     /// The totals under a name.
     ///
@@ -335,6 +342,16 @@ pub struct TransitionView {
     pub attempt: u32,
     /// More about it.
     pub detail: String,
+}
+
+/// Names one addition to totals. One whose number is not above the last one of
+/// its run was made before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addition {
+    /// A random number for each life of a host.
+    pub run: u64,
+    /// Grows with each addition of the run, from 1.
+    pub number: u64,
 }
 
 /// Names a lease.

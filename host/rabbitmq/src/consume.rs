@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _};
 use holdfast_ports::broker::{Delivery, Ended, Settler, Subscribe, Subscription};
 use holdfast_ports::error::PortError;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::Consumer;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
 
 use crate::acks::Acks;
+use crate::alone::alone;
 use crate::link::Link;
 use crate::options::Options;
 use crate::{convert, error};
@@ -49,7 +50,9 @@ pub(crate) async fn subscribe(
     let lost = Box::pin(link.lost());
     let channel = link.channel().await?;
     let alone = if request.exclusive {
-        Some(alone(link, &channel, queue).await?)
+        let what = format!("be the only consumer of queue {queue:?}");
+        let name = format!("{queue}.exclusive");
+        Some(alone(link, &channel, what, name).await?)
     } else {
         None
     };
@@ -72,32 +75,6 @@ pub(crate) async fn subscribe(
         lost,
         ended: None,
     })
-}
-
-/// Keeps other hosts away from a queue for as long as the channel lives.
-///
-/// A quorum queue lets a second consumer in although the first asked to be
-/// exclusive (seen with RabbitMQ 3.10), so this host also holds a queue of its
-/// own beside it, which no other connection can declare and no second consumer
-/// can read. It is gone with the channel.
-async fn alone(link: &Link, channel: &Channel, queue: &str) -> Result<Consumer, PortError> {
-    let what = format!("be the only consumer of queue {queue:?}");
-    let name = convert::short("queue name", format!("{queue}.exclusive"))
-        .map_err(|reason| PortError::permanent(what.clone()).because(reason))?;
-    let own = QueueDeclareOptions {
-        exclusive: true,
-        auto_delete: true,
-        ..QueueDeclareOptions::default()
-    };
-    let declare = channel.queue_declare(name.clone(), own, FieldTable::default());
-    link.within(what.clone(), declare).await?;
-    let only = BasicConsumeOptions {
-        exclusive: true,
-        no_ack: true,
-        ..BasicConsumeOptions::default()
-    };
-    let consume = channel.basic_consume(name, "exclusive".into(), only, FieldTable::default());
-    link.within(what, consume).await
 }
 
 impl Consuming {

@@ -21,8 +21,14 @@ const PRECISE_TIME: &str = "timestamp_in_ms";
 /// The time of survival: messages are written to disk.
 const PERSISTENT: u8 = 2;
 
-/// What the broker adds when it moves a message.
-const DEATH: [&str; 3] = ["x-death", "x-first-death-", "x-last-death-"];
+/// What the broker adds when it moves a message, or delivers it again.
+const TRAIL: [&str; 5] = [
+    "x-death",
+    "x-first-death-",
+    "x-last-death-",
+    "x-delivery-count",
+    "x-acquired-count",
+];
 
 /// Header frames are limited by the connection's frame size, 128 KiB by default.
 const MAX_HEADERS: usize = 100 * 1024;
@@ -61,12 +67,24 @@ pub(crate) fn incoming(delivery: Delivery, queue: &str) -> Incoming {
 
 fn headers(table: &FieldTable) -> Vec<Header> {
     let visible = |name: &str| {
-        let moved = DEATH.iter().any(|prefix| name.starts_with(prefix));
-        !moved && !is_own(name) && !aside::COPIES.contains(&name)
+        let trail = TRAIL.iter().any(|prefix| name.starts_with(prefix));
+        !trail && !is_own(name) && !aside::COPIES.contains(&name)
     };
     table
         .into_iter()
         .filter(|(name, _)| visible(name.as_str()))
+        .filter_map(|(name, value)| {
+            let (name, value) = (name.to_string(), text(value)?);
+            Some(Header { name, value })
+        })
+        .collect()
+}
+
+/// The host's own headers of a message, whoever wrote them.
+pub(crate) fn own(properties: &BasicProperties) -> Vec<Header> {
+    let headers = properties.headers().iter().flat_map(FieldTable::inner);
+    headers
+        .filter(|(name, _)| is_own(name.as_str()))
         .filter_map(|(name, value)| {
             let (name, value) = (name.to_string(), text(value)?);
             Some(Header { name, value })
@@ -249,6 +267,7 @@ mod tests {
             ("table", AMQPValue::FieldTable(FieldTable::default())),
             ("nothing", AMQPValue::Void),
             ("CC", AMQPValue::FieldArray(vec![long("copy")].into())),
+            ("x-delivery-count", AMQPValue::LongLongInt(2)),
         ]);
         let shown: Vec<_> = message
             .headers

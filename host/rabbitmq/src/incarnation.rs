@@ -47,7 +47,7 @@ pub(crate) async fn keep(
 ) -> Result<Option<Incarnation>, PortError> {
     let name = format!("{service}.holdfast");
     let turn = Turn::take(link, &name).await?;
-    let existed = topology::depth(link, &name).await?.is_some();
+    let existed = topology::counts(link, &name).await?.is_some();
     topology::declare(link, version, &Wanted::quorum(name.clone())).await?;
     let queue = Queue::open(link, name).await?;
     let answer = queue.replace(existed, put).await;

@@ -2,7 +2,8 @@
 //!
 //! - Three connections: one consumes, one publishes, one makes waiting copies.
 //!   The broker blocks a connection that publishes when it runs out of memory
-//!   or disk; a blocked one must not hold up the others.
+//!   or disk; a blocked one must not hold up the others. A fourth, made when it
+//!   is first needed, looks through queues.
 //! - Each subscription has a channel and a generation of its own; a ticket of
 //!   an older one is worthless and is given back.
 //! - Acknowledgements are manual, coalesced, and never waited for.
@@ -32,6 +33,7 @@
 //! ```
 
 mod acks;
+mod alone;
 mod answers;
 mod aside;
 mod coalesce;
@@ -41,6 +43,7 @@ mod drain;
 mod error;
 mod incarnation;
 mod link;
+mod look;
 mod options;
 mod publish;
 mod publishers;
@@ -59,6 +62,7 @@ use holdfast_ports::broker::{
     Broker, Finding, Incarnation, PublishError, Subscribe, Subscription, Topology, delay_queue,
 };
 use holdfast_ports::error::PortError;
+use holdfast_ports::look::{Counts, Look};
 use holdfast_ports::message::{Incoming, Outgoing};
 use lapin::ExchangeKind;
 use lapin::options::ExchangeDeclareOptions;
@@ -68,6 +72,7 @@ use tokio::sync::OnceCell;
 use crate::acks::Acks;
 use crate::convert::Parcel;
 use crate::link::Link;
+use crate::look::Looking;
 pub use crate::options::Options;
 use crate::publish::Publisher;
 use crate::publishers::Publishers;
@@ -79,6 +84,7 @@ pub struct RabbitMq {
     consuming: Arc<Link>,
     publishing: Arc<Link>,
     delaying: Arc<Link>,
+    looking: Arc<Link>,
     /// Queues always have their exchange; named exchanges may be missing, and
     /// a publish to a missing one ends its channel.
     to_queues: Publishers,
@@ -104,7 +110,7 @@ impl RabbitMq {
         let options = Arc::new(options);
         let link = |purpose| Arc::new(Link::new(options.clone(), purpose));
         let (consuming, publishing) = (link("consume"), link("publish"));
-        let delaying = link("delay");
+        let (delaying, looking) = (link("delay"), link("look"));
         let deadline = options.publish_deadline;
         consuming.start();
         Ok(Self {
@@ -115,6 +121,7 @@ impl RabbitMq {
             consuming,
             publishing,
             delaying,
+            looking,
             exchanges: Mutex::default(),
             version: OnceCell::new(),
             generations: AtomicU64::new(1),
@@ -129,8 +136,13 @@ impl RabbitMq {
         self.version.get_or_try_init(ask).await.ok().copied()
     }
 
-    fn links(&self) -> [&Arc<Link>; 3] {
-        [&self.consuming, &self.publishing, &self.delaying]
+    fn links(&self) -> [&Arc<Link>; 4] {
+        [
+            &self.consuming,
+            &self.publishing,
+            &self.delaying,
+            &self.looking,
+        ]
     }
 
     fn exchanges(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -226,8 +238,13 @@ impl Broker for RabbitMq {
         publisher.publish(parcel).await
     }
 
-    async fn depth(&self, queue: &str) -> Result<Option<u64>, PortError> {
-        topology::depth(&self.consuming, queue).await
+    async fn counts(&self, queue: &str) -> Result<Option<Counts>, PortError> {
+        topology::counts(&self.consuming, queue).await
+    }
+
+    async fn look(&self, queue: &str, limit: usize) -> Result<Option<Box<dyn Look>>, PortError> {
+        let looking = Looking::begin(self.looking.clone(), queue, limit).await?;
+        Ok(looking.map(|looking| Box::new(looking) as Box<dyn Look>))
     }
 
     async fn incarnation(

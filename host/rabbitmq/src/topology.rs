@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use holdfast_ports::broker::{Finding, Topology, dead_queue, delay_queue};
 use holdfast_ports::error::{Kind, PortError};
+use holdfast_ports::look::Counts;
 use lapin::Queue;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -179,10 +180,13 @@ fn limited(queue: &Wanted) -> Finding {
     }
 }
 
-/// The number of messages that are ready.
-pub(crate) async fn depth(link: &Link, queue: &str) -> Result<Option<u64>, PortError> {
+/// How many messages are ready, and how many consumers there are.
+pub(crate) async fn counts(link: &Link, queue: &str) -> Result<Option<Counts>, PortError> {
     match one(link, &Wanted::quorum(queue.to_owned()), true).await? {
-        Ok(found) => Ok(Some(u64::from(found.message_count()))),
+        Ok(found) => Ok(Some(Counts {
+            ready: u64::from(found.message_count()),
+            consumers: u64::from(found.consumer_count()),
+        })),
         Err(refused) if refused.code == NOT_FOUND => Ok(None),
         Err(refused) => {
             let what = format!("look at queue {queue:?}");

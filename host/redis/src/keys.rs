@@ -18,7 +18,7 @@
 //! | `<service>:{<group>}:rules` | hash | what all sides of the group have in common | never |
 //! | `<service>:incarnation`, `<service>:pulse` | string | which store this is | never |
 //! | `<service>:flags` | hash | flags by name | never |
-//! | `<service>:t:<name>` | hash | totals | never |
+//! | `<service>:t:<name>` | hash | totals, and `.<run>` with the number of its last addition | never |
 //! | `<service>:changed` | channel | a word for whoever waits for a change | |
 //!
 //! With the slot rule `key` the braces hold `<group>:<key>`, and the claim is

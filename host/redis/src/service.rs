@@ -1,13 +1,16 @@
 //! What belongs to the whole service: which store it is, flags and totals.
 
 use holdfast_ports::error::PortError;
-use holdfast_ports::store::{Identity, Open};
+use holdfast_ports::store::{Addition, Identity, Open};
 use redis::Value;
 
 use crate::call::Call;
 use crate::error::{fenced, unexpected};
 use crate::script::Which;
 use crate::store::RedisStore;
+
+/// What the fields of runs begin with, beside the totals.
+const RUN: &str = ".";
 
 impl RedisStore {
     pub(crate) async fn ask_open(&self, mode: Open) -> Result<Option<Identity>, PortError> {
@@ -80,11 +83,15 @@ impl RedisStore {
     pub(crate) async fn ask_add_totals(
         &self,
         name: &str,
+        of: Addition,
         counts: &[(String, u64)],
     ) -> Result<(), PortError> {
         let name = self.keys.totals(name);
         let keys = [&*name, &*self.keys.incarnation];
-        let mut call = Call::new(Which::AddTotals, &keys).arg(&*self.expected());
+        let mut call = Call::new(Which::AddTotals, &keys)
+            .arg(&*self.expected())
+            .arg(format!("{RUN}{:016x}", of.run))
+            .arg(of.number);
         for (name, count) in counts {
             call.push(name);
             call.push(*count);
@@ -99,6 +106,7 @@ impl RedisStore {
             .read(&name, what)
             .await?
             .into_iter()
+            .filter(|(name, _)| !name.starts_with(RUN))
             .map(|(name, digits)| match digits.parse() {
                 Ok(count) => Ok((name, count)),
                 Err(_) => Err(unexpected(what)),

@@ -14,8 +14,8 @@ use holdfast_core::name::{Group, Side, check};
 use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
-    Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName, LeaseView,
-    Open, Place, Store,
+    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
+    LeaseView, Open, Place, Store,
 };
 use redis::{Client, TlsCertificates};
 
@@ -233,8 +233,13 @@ impl Store for RedisStore {
         self.ask_flags(prefix).await
     }
 
-    async fn add_totals(&self, name: &str, counts: &[(String, u64)]) -> Result<(), PortError> {
-        self.ask_add_totals(name, counts).await
+    async fn add_totals(
+        &self,
+        name: &str,
+        of: Addition,
+        counts: &[(String, u64)],
+    ) -> Result<(), PortError> {
+        self.ask_add_totals(name, of, counts).await
     }
 
     async fn totals(&self, name: &str) -> Result<Vec<(String, u64)>, PortError> {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use common::{begin, commit, is_granted, options, place, shown};
 use holdfast_core::claim::{BeginAnswer, CommitAnswer, FencedBy, StepAnswer};
 use holdfast_ports::error::{Kind, PortError};
-use holdfast_ports::store::{Open, Store};
+use holdfast_ports::store::{Addition, Open, Store};
 use holdfast_redis::{RedisOptions, RedisStore};
 use holdfast_servers::Redis;
 use tokio::task::JoinSet;
@@ -230,7 +230,9 @@ async fn a_flushed_store_fences_everything() -> Result<()> {
         store.rule(&group).await.map(drop),
         store.flags("").await.map(drop),
         store.set_flag("a", Some("b")).await,
-        store.add_totals("a", &[("b".into(), 1)]).await,
+        store
+            .add_totals("a", Addition { run: 1, number: 1 }, &[("b".into(), 1)])
+            .await,
     ]
     .map(|answer| answer.map_err(|error| error.kind));
     assert_eq!(kinds, [Err(Kind::Fenced); 6]);

@@ -1,11 +1,14 @@
 //! The books of one consumer: what came in, how it ended, what is under way.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_core::ledger::Ledger;
 use holdfast_core::settle::Ending;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use crate::in_hand::Deliveries;
 
 /// Why a message waits in the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +21,28 @@ pub enum Why {
     Delay,
 }
 
+impl Why {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Lane, Self::OtherSide, Self::Delay];
+
+    /// The label in metrics and tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lane => "lane",
+            Self::OtherSide => "other side",
+            Self::Delay => "delay",
+        }
+    }
+}
+
 /// Counters of one consumer, kept for the books and shown as metrics.
 pub struct Books {
     received: AtomicU64,
     ended: [AtomicU64; Ending::ALL.len()],
     in_flight: AtomicI64,
+    waiting: Arc<[AtomicI64; 3]>,
+    held: Deliveries,
     full: AtomicBool,
     metrics: Metrics,
 }
@@ -69,14 +89,15 @@ impl Books {
             received: AtomicU64::new(0),
             ended: Default::default(),
             in_flight: AtomicI64::new(0),
+            waiting: Arc::default(),
+            held: Deliveries::default(),
             full: AtomicBool::new(false),
             metrics: Metrics {
                 received: counter!("holdfast_received_total", &labels),
                 ended: Ending::ALL
                     .map(|e| counter!("holdfast_messages_total", &of("ending", e.as_str()))),
                 in_flight: gauge!("holdfast_in_flight", &labels),
-                waiting: ["lane", "other side", "delay"]
-                    .map(|why| gauge!("holdfast_waiting", &of("why", why))),
+                waiting: Why::ALL.map(|why| gauge!("holdfast_waiting", &of("why", why.as_str()))),
                 prefetch_full: gauge!("holdfast_prefetch_full", &labels),
                 handler_seconds: histogram!("holdfast_handler_seconds", &labels),
                 message_seconds: histogram!("holdfast_message_seconds", &labels),
@@ -119,7 +140,44 @@ impl Books {
     pub fn wait(&self, why: Why) -> Waiting {
         let gauge = self.metrics.waiting[why as usize].clone();
         gauge.increment(1.0);
-        Waiting { gauge }
+        self.waiting[why as usize].fetch_add(1, Ordering::Relaxed);
+        Waiting {
+            gauge,
+            counts: Arc::clone(&self.waiting),
+            why,
+        }
+    }
+
+    /// Messages that wait, by [`Why::ALL`].
+    #[must_use]
+    pub fn waiting(&self) -> [u64; 3] {
+        let count = |at: usize| u64::try_from(self.waiting[at].load(Ordering::Relaxed));
+        std::array::from_fn(|at| count(at).unwrap_or(0))
+    }
+
+    /// What is in hand.
+    #[must_use]
+    pub fn held(&self) -> &Deliveries {
+        &self.held
+    }
+
+    /// The books with what is really in hand, read again until nothing moved in
+    /// between and they close, a few times at most. A delivery that vanished
+    /// without an ending keeps them open in every reading.
+    #[must_use]
+    pub fn at_rest(&self) -> Ledger {
+        const READINGS: u32 = 100;
+        let read = || {
+            let books = self.ledger();
+            let in_flight = self.held.count();
+            let still = self.ledger();
+            let moved = (still.received, still.ended) != (books.received, books.ended);
+            (Ledger { in_flight, ..books }, moved)
+        };
+        let mut readings = (0..READINGS).map(|_| read());
+        readings
+            .find(|(books, moved)| !moved && books.closes())
+            .map_or_else(|| read().0, |(books, _)| books)
     }
 
     /// Whether waiting messages fill the prefetch.
@@ -151,10 +209,13 @@ impl Books {
 /// Counts a waiting message while it lives.
 pub struct Waiting {
     gauge: Gauge,
+    counts: Arc<[AtomicI64; 3]>,
+    why: Why,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.gauge.decrement(1.0);
+        self.counts[self.why as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -120,7 +120,8 @@ impl Consumer {
 
     /// Stops or continues the intake; in-flight work finishes.
     pub fn set_paused(&self, paused: bool) {
-        self.paused.send_replace(paused);
+        self.paused
+            .send_if_modified(|known| std::mem::replace(known, paused) != paused);
     }
 
     /// Gives the lease to another instance, if this one leads.

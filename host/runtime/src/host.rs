@@ -1,7 +1,9 @@
 //! All consumers of one process.
 
+mod shared;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use holdfast_core::cutover::Rule;
@@ -14,6 +16,7 @@ use metrics::gauge;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::muster;
 use crate::batch::Batcher;
 use crate::books::Books;
 use crate::consumer::{Consumer, Status};
@@ -21,6 +24,7 @@ use crate::identity::Guard;
 use crate::rule::GroupRule;
 use crate::session::{Context, Names};
 use crate::spec::{ConsumerSpec, Surroundings};
+use crate::totals::Totals;
 
 /// What a host is made of.
 pub struct Parts {
@@ -43,6 +47,13 @@ pub struct Host {
     rules: Mutex<BTreeMap<Group, Arc<GroupRule>>>,
     books: Mutex<BTreeMap<(String, String), Arc<Books>>>,
     consumers: Mutex<BTreeMap<String, Running>>,
+    /// Tells the hosts of a service apart.
+    id: u64,
+    totals: Totals,
+    /// Consumers that were told to end, and may not have ended.
+    draining: Mutex<Vec<Weak<Consumer>>>,
+    /// Held while the store and the consumers are told who is paused.
+    pausing: tokio::sync::Mutex<()>,
     stop: CancellationToken,
 }
 
@@ -50,9 +61,6 @@ struct Running {
     consumer: Arc<Consumer>,
     task: tokio::task::JoinHandle<()>,
 }
-
-/// Flags of paused consumers in the store.
-const PAUSED: &str = "paused/";
 
 impl Host {
     /// Starts watching the store; consumers come with [`Host::apply`].
@@ -63,7 +71,12 @@ impl Host {
             &parts.service,
             parts.brokers.clone(),
         ));
+        let id = (parts.surroundings.random)();
         let host = Arc::new(Self {
+            id,
+            totals: Totals::new(id),
+            draining: Mutex::default(),
+            pausing: tokio::sync::Mutex::default(),
             parts,
             guard,
             rules: Mutex::default(),
@@ -75,6 +88,8 @@ impl Host {
         tokio::spawn(async move { guard.watch(&stop).await });
         let watching = Arc::clone(&host);
         tokio::spawn(async move { watching.watch_store().await });
+        let adding = Arc::clone(&host);
+        tokio::spawn(async move { adding.add_totals().await });
         host
     }
 
@@ -99,6 +114,7 @@ impl Host {
                         .is_some_and(|r| r.consumer.context().spec == *spec)
                 });
                 if !same && let Some(old) = running.remove(&name) {
+                    self.remember_draining(&old);
                     old.consumer.stop();
                     ending.push(old.task);
                 }
@@ -110,7 +126,11 @@ impl Host {
         let paused = self.paused().await;
         for (name, spec) in wanted {
             if !self.consumers().contains_key(&name) {
-                let running = self.spawn(spec, paused.contains(&name));
+                // Not known yet: the look at the store that tells it follows.
+                let paused = paused
+                    .as_ref()
+                    .map_or(true, |paused| paused.contains(&name));
+                let running = self.spawn(spec, paused);
                 self.consumers().insert(name, running);
             }
         }
@@ -159,8 +179,17 @@ impl Host {
     /// Keeps what others may change fresh: cut-over rules, and the gauges of
     /// store and brokers.
     async fn watch_store(&self) {
+        let mut known = muster::Known::default();
         loop {
             self.refresh_rules().await;
+            if let Err(error) = self.refresh_paused().await {
+                tracing::debug!(%error, "paused consumers were not read");
+            }
+            let store = self.parts.store.as_ref();
+            let answered = muster::answer(store, self.id, &mut known, || self.in_hand());
+            if let Err(error) = answered.await {
+                tracing::debug!(%error, "an audit was not answered");
+            }
             gauge!("holdfast_store_up").set(if self.parts.store.is_up() { 1.0 } else { 0.0 });
             for (name, broker) in &self.parts.brokers {
                 gauge!("holdfast_broker_up", "broker" => name.clone()).set(if broker.is_up() {
@@ -215,37 +244,6 @@ impl Host {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn paused(&self) -> Vec<String> {
-        match self.parts.store.flags(PAUSED).await {
-            Ok(flags) => flags
-                .into_iter()
-                .filter_map(|(name, _)| name.strip_prefix(PAUSED).map(str::to_owned))
-                .collect(),
-            Err(error) => {
-                tracing::warn!(%error, "paused consumers are not known yet");
-                Vec::new()
-            }
-        }
-    }
-
-    /// Pauses or resumes a consumer here and in the store, so that it stays so
-    /// over a restart. False when there is no such consumer.
-    ///
-    /// # Errors
-    /// [`PortError`] when the store did not record it; the consumer is as it was.
-    pub async fn set_paused(&self, name: &str, paused: bool) -> Result<bool, PortError> {
-        let Some(consumer) = self.consumer(name) else {
-            return Ok(false);
-        };
-        let flag = format!("{PAUSED}{name}");
-        self.parts
-            .store
-            .set_flag(&flag, paused.then_some("by an operator"))
-            .await?;
-        consumer.set_paused(paused);
-        Ok(true)
-    }
-
     /// A consumer by name.
     #[must_use]
     pub fn consumer(&self, name: &str) -> Option<Arc<Consumer>> {
@@ -281,6 +279,7 @@ impl Host {
     pub async fn drain(&self) {
         let running = std::mem::take(&mut *self.consumers());
         for one in running.values() {
+            self.remember_draining(one);
             one.consumer.stop();
         }
         for (name, one) in running {
@@ -288,6 +287,7 @@ impl Host {
                 tracing::error!(consumer = name, %error, "the consumer did not end in order");
             }
         }
+        self.finish_totals().await;
         self.stop.cancel();
         for broker in self.parts.brokers.values() {
             broker.close().await;

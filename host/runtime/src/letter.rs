@@ -57,8 +57,11 @@ pub fn dead_letter(spec: &ConsumerSpec, message: &Incoming, facts: &Facts<'_>) -
     own("exchange", message.exchange.clone());
     own("routing-key", message.routing_key.clone());
     own("queue", spec.queue.clone());
-    for staged in facts.unsent.messages.iter().take(16) {
-        own("unsent", staged.to.to_string());
+    let unsent = facts.unsent.messages.iter().take(16);
+    let unsent: Vec<String> = unsent.map(|staged| staged.to.to_string()).collect();
+    if !unsent.is_empty() {
+        // One header: a message can have a name only once.
+        own("unsent", unsent.join("\n"));
     }
     headers.extend(message.aside.iter().map(|aside| Header {
         name: format!("{OWN_PREFIX}aside-{}", aside.name),

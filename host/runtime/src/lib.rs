@@ -15,15 +15,22 @@
 //! | `ask` | asking a store again that did not answer |
 //! | [`letter`] | dead letters and outgoing messages |
 //! | [`books`] | counts that have to close, and metrics |
+//! | [`in_hand`] | the keys of the deliveries in hand |
+//! | `totals` | counts that outlive the process |
+//! | [`dead`] | dead letters: looked at, replayed, dropped |
+//! | [`audit`] | does every unfinished claim have its message somewhere? |
 //! | [`identity`] | is this the store we started with? |
 
 mod ask;
+pub mod audit;
 mod batch;
 pub mod books;
 pub mod consumer;
+pub mod dead;
 mod held;
 pub mod host;
 pub mod identity;
+pub mod in_hand;
 mod leadership;
 pub mod letter;
 mod process;
@@ -33,3 +40,4 @@ pub mod session;
 pub mod spec;
 #[cfg(test)]
 mod testing;
+mod totals;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::batch::Batcher;
 use crate::books::{Books, Why};
 use crate::held::Held;
+use crate::in_hand::InHand;
 use crate::route::{Refusal, Route, route};
 use crate::rule::GroupRule;
 use crate::spec::{ConsumerSpec, Mode, Surroundings};
@@ -62,6 +63,8 @@ pub(crate) struct Job {
     pub(crate) delivery: Delivery,
     pub(crate) route: Result<Route, Refusal>,
     pub(crate) received: Instant,
+    /// Counts as in hand while it lives.
+    in_hand: InHand,
 }
 
 /// Why a session ended.
@@ -175,10 +178,15 @@ impl Session {
             .books
             .prefetch_full(full && context.permits.available_permits() > 0);
         let route = route(&context.spec, &delivery.message);
+        let key = match &route {
+            Ok(route) => Some(route.key.clone()),
+            Err(refusal) => refusal.key.clone(),
+        };
         let job = Job {
             delivery,
             route,
             received: Instant::now(),
+            in_hand: context.books.held().take(key),
         };
         if context.spec.order.mode == Mode::None {
             let session = Arc::clone(self);
@@ -234,6 +242,7 @@ impl Session {
             Ok(()) => ending,
             Err(_void) => Ending::Abandoned,
         };
+        drop(job.in_hand);
         self.context.books.end(ending, job.received.elapsed());
     }
 

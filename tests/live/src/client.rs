@@ -156,30 +156,33 @@ impl Client {
     /// When there is no such queue.
     pub async fn take_all(&self, queue: &str) -> Result<Vec<Got>> {
         let mut all = Vec::new();
-        while let Some(message) = self
-            .channel
-            .basic_get(queue.into(), BasicGetOptions::default())
-            .await?
-        {
-            let headers = message
-                .properties
-                .headers()
-                .as_ref()
-                .map(texts)
-                .unwrap_or_default();
-            let id = message
-                .properties
-                .message_id()
-                .as_ref()
-                .map(ToString::to_string);
-            message.acker.ack(BasicAckOptions::default()).await?;
-            all.push(Got {
-                id: id.unwrap_or_default(),
-                body: message.delivery.data,
-                headers,
-            });
+        while let Some(got) = self.take(queue).await? {
+            all.push(got);
         }
         Ok(all)
+    }
+
+    /// Takes the first message that is ready in a queue.
+    ///
+    /// # Errors
+    /// When there is no such queue.
+    pub async fn take(&self, queue: &str) -> Result<Option<Got>> {
+        let got = self
+            .channel
+            .basic_get(queue.into(), BasicGetOptions::default());
+        let Some(message) = got.await? else {
+            return Ok(None);
+        };
+        let headers = message.properties.headers().as_ref();
+        let headers = headers.map(texts).unwrap_or_default();
+        let id = message.properties.message_id().as_ref();
+        let id = id.map(ToString::to_string).unwrap_or_default();
+        message.acker.ack(BasicAckOptions::default()).await?;
+        Ok(Some(Got {
+            id,
+            body: message.delivery.data,
+            headers,
+        }))
     }
 }
 

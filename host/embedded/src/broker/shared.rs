@@ -1,5 +1,6 @@
 //! What all clients of one embedded broker share.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(super) struct Shared {
     /// None: nothing outlives the value.
     pub(super) disk: Option<Engine>,
     pub(super) clock: Clock,
+    /// The queues that are looked through, one at a time each.
+    pub(super) looks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Shared {
@@ -96,10 +99,16 @@ impl Shared {
     }
 
     /// Waits until everything said so far is in the file.
+    pub(super) async fn flushed(&self) -> Result<(), PortError> {
+        match &self.disk {
+            Some(engine) => engine.run("flush", |_| Ok(())).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same where there is nobody to tell.
     pub(super) async fn flush(&self) {
-        if let Some(engine) = &self.disk
-            && let Err(error) = engine.run("flush", |_| Ok(())).await
-        {
+        if let Err(error) = self.flushed().await {
             tracing::warn!(%error, "acknowledgements may come back as redeliveries");
         }
     }

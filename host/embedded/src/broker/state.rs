@@ -328,6 +328,18 @@ impl State {
         }
     }
 
+    /// Consumers of a queue that take messages.
+    pub(super) fn consumers(&self, queue: &str) -> usize {
+        let of_queue = self.channels.values().filter(|c| c.queue == queue);
+        of_queue.filter(|c| !c.cancelled && !c.orphaned).count()
+    }
+
+    /// Takes a message out that is ready, if it still is.
+    pub(super) fn take_out(&mut self, queue: &str, position: u64) -> bool {
+        let found = self.queues.get_mut(queue);
+        found.is_some_and(|queue| queue.ready.remove(&position).is_some())
+    }
+
     /// Deliveries of a queue that are not settled.
     pub(super) fn unsettled(&self, queue: &str) -> usize {
         let of_queue = self.channels.values().filter(|c| c.queue == queue);

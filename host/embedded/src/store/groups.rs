@@ -4,7 +4,7 @@
 use holdfast_core::cutover::{Percent, Rule};
 use holdfast_core::name::Group;
 use holdfast_ports::error::PortError;
-use holdfast_ports::store::{Agreement, GroupRules, Identity, Open};
+use holdfast_ports::store::{Addition, Agreement, GroupRules, Identity, Open};
 
 use super::keys;
 use super::records::{StoredRule, load_side};
@@ -140,11 +140,24 @@ pub(super) fn flags(rows: &Rows<'_>, prefix: &str) -> Result<Vec<(String, String
     Ok(flags)
 }
 
+/// What the names of runs begin with, beside those of counters.
+const RUN: &str = ".";
+
 pub(super) fn add_totals(
     rows: &mut Rows<'_>,
     name: &str,
+    of: Addition,
     counts: &[(String, u64)],
 ) -> Result<(), Stop> {
+    let run = keys::total(name, &format!("{RUN}{:016x}", of.run));
+    if counts.is_empty() {
+        rows.delete(&run)?;
+        return Ok(());
+    }
+    if rows.get::<u64>(&run)?.is_some_and(|last| last >= of.number) {
+        return Ok(());
+    }
+    rows.put(&run, &of.number, None)?;
     for (counter, count) in counts {
         let key = keys::total(name, counter);
         let sum = rows.get::<u64>(&key)?.unwrap_or(0).saturating_add(*count);
@@ -156,7 +169,9 @@ pub(super) fn add_totals(
 pub(super) fn totals(rows: &Rows<'_>, name: &str) -> Result<Vec<(String, u64)>, Stop> {
     let mut totals = Vec::new();
     rows.scan(&keys::total(name, ""), |counter, sum: u64| {
-        totals.push((String::from_utf8_lossy(counter).into_owned(), sum));
+        if !counter.starts_with(RUN.as_bytes()) {
+            totals.push((String::from_utf8_lossy(counter).into_owned(), sum));
+        }
         Ok(true)
     })?;
     Ok(totals)

@@ -14,6 +14,7 @@
 mod bed;
 mod consuming;
 mod keeping;
+mod looking;
 mod publishing;
 mod settling;
 mod waiting;
@@ -47,6 +48,7 @@ const SUITE: &[&[Case]] = &[
     publishing::CASES,
     waiting::CASES,
     keeping::CASES,
+    looking::CASES,
 ];
 
 /// Runs every case, each with two clients of the same broker that `make` gives

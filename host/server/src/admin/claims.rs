@@ -7,6 +7,8 @@ use axum::extract::State;
 use holdfast_core::claim::{ReleaseAnswer, StateName};
 use holdfast_core::name::Side;
 use holdfast_ports::store::Place;
+use holdfast_runtime::consumer::{Consumer, Phase, Status};
+use holdfast_runtime::host::Host;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -148,10 +150,16 @@ pub(super) async fn explain(
     let claim = store.show(&at).await?;
     let rule = store.rule(&at.group).await?;
     let members = members(&config.valid, at.group.as_str());
-    let explanation = match &claim {
+    let mut explanation = match &claim {
         Some(claim) => explain::claim(claim, rule.as_ref(), &members),
         None => explain::nothing(at.key.as_str(), rule.as_ref(), &members),
     };
+    if claim
+        .as_ref()
+        .is_none_or(|claim| !claim.state.is_finished())
+    {
+        explanation.extend(explain::here(&stands(&admin.app.host, &at)));
+    }
     let body = json!({
         "group": at.group.as_str(),
         "key": at.key.as_str(),
@@ -159,6 +167,29 @@ pub(super) async fn explain(
         "explanation": explanation,
     });
     Ok(Json(body))
+}
+
+/// How the consumers of the group do in this host.
+fn stands(host: &Host, at: &Place) -> Vec<explain::Stand> {
+    let of_group = host.status().into_iter();
+    let of_group = of_group.filter(|(consumer, _)| consumer.context().spec.group == at.group);
+    let stand = |(consumer, status): (Arc<Consumer>, Status)| {
+        let idle = match &status.phase {
+            Phase::Consuming => None,
+            Phase::Paused => Some("an operator paused it".to_owned()),
+            Phase::Follower => Some("another instance leads".to_owned()),
+            Phase::Starting => Some("it starts".to_owned()),
+            Phase::Waiting(why) => Some(why.clone()),
+            Phase::Stopped => Some("it has ended".to_owned()),
+        };
+        let context = consumer.context();
+        explain::Stand {
+            consumer: context.spec.name.to_string(),
+            idle,
+            holds: context.books.held().has(&at.key),
+        }
+    };
+    of_group.map(stand).collect()
 }
 
 fn members(config: &Valid, group: &str) -> Vec<explain::Member> {

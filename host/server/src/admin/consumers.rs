@@ -92,7 +92,7 @@ async fn set_paused(
 }
 
 /// The running consumers that a name stands for.
-fn running(app: &App, name: &str) -> Result<Vec<Arc<Consumer>>, Problem> {
+pub(super) fn running(app: &App, name: &str) -> Result<Vec<Arc<Consumer>>, Problem> {
     let names = groups::consumers(&app.config.load().valid, name);
     let found: Vec<_> = names
         .iter()

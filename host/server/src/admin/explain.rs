@@ -46,7 +46,8 @@ pub(super) fn nothing(key: &str, rule: Option<&Rule>, members: &[Member]) -> Vec
         format!(
             "Either no message with it was received yet, or it ended more than {keep} ago, or its \
              message was given up before it was claimed (too-large, no-lane, bad-sequence); then \
-             the dead-letter queue has it."
+             its dead letter is shown by: {}",
+            show_letter(key, members)
         ),
     ];
     let by_lane = members.iter().any(|member| member.by_lane);
@@ -113,11 +114,57 @@ fn state(claim: &ClaimView, rule: Option<&Rule>, members: &[Member]) -> String {
             reason(claim)
         ),
         StateName::Parked => format!(
-            "It was given up ({}); the dead-letter queue has it with its last error, and a replay \
-             from there runs it again.",
-            reason(claim)
+            "It was given up ({}). Every further delivery is acknowledged without a call; a replay \
+             of its dead letter runs it again, unless that was dropped: {}",
+            reason(claim),
+            show_letter(claim.key.as_str(), members)
         ),
     }
+}
+
+/// What to type to see the letters with a key.
+fn show_letter(key: &str, members: &[Member]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+,=".contains(c);
+    let key = match key.chars().all(plain) {
+        true => key.to_owned(),
+        false => format!("'{}'", key.replace('\'', "'\\''")),
+    };
+    let shows = members
+        .iter()
+        .map(|member| format!("holdfast dead show {} --key {key}", member.consumer));
+    shows.collect::<Vec<_>>().join("; ")
+}
+
+/// A consumer of the claim's group as it stands in this host.
+#[derive(Clone, Debug)]
+pub(super) struct Stand {
+    /// Its name.
+    pub(super) consumer: String,
+    /// Why it takes no messages from its queue; none when it does.
+    pub(super) idle: Option<String>,
+    /// A delivery with the key is in hand.
+    pub(super) holds: bool,
+}
+
+/// What this host does with deliveries of the key now.
+pub(super) fn here(stands: &[Stand]) -> Vec<String> {
+    let mut said = Vec::new();
+    for Stand {
+        consumer,
+        idle,
+        holds,
+    } in stands
+    {
+        if *holds {
+            said.push(format!("A delivery of it is in hand at {consumer} here."));
+        }
+        if let Some(why) = idle {
+            said.push(format!(
+                "{consumer} takes no messages from its queue in this host: {why}."
+            ));
+        }
+    }
+    said
 }
 
 fn reason(claim: &ClaimView) -> String {
@@ -259,6 +306,30 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), count);
+    }
+
+    #[test]
+    fn a_consumer_that_takes_nothing_says_why_and_what_is_in_hand_is_told() {
+        let stand = |idle: Option<&str>, holds| Stand {
+            consumer: "orders".to_owned(),
+            idle: idle.map(str::to_owned),
+            holds,
+        };
+        assert!(here(&[stand(None, false)]).is_empty());
+        let text = here(&[stand(Some("an operator paused it"), true)]).join("\n");
+        assert!(text.contains("in hand at orders"), "{text}");
+        assert!(text.contains("an operator paused it"), "{text}");
+    }
+
+    #[test]
+    fn a_command_can_be_typed_as_it_is_shown() {
+        let members = [member("old")];
+        let shown = |key: &str| show_letter(key, &members);
+        assert_eq!(shown("a/1"), "holdfast dead show orders-old --key a/1");
+        assert_eq!(
+            shown("it's"),
+            "holdfast dead show orders-old --key 'it'\\''s'"
+        );
     }
 
     #[test]

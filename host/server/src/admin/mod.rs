@@ -4,11 +4,13 @@
 //! `application/problem+json`. Path segments are decoded one by one, so that a
 //! claim key with a `/` in it can be written `%2F`.
 
+mod audit;
 mod body;
 mod claims;
 mod consumers;
 mod cutover;
 mod dashboard;
+mod dead;
 mod events;
 mod explain;
 mod groups;
@@ -79,6 +81,10 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/plugins", get(plugins::list))
         .route("/plugins/{name}/reload", post(plugins::reload))
         .route("/plugins/{name}/rollback", post(plugins::rollback))
+        .route("/dead/{consumer}", get(dead::list))
+        .route("/dead/{consumer}/replay", post(dead::replay))
+        .route("/dead/{consumer}/drop", post(dead::drop))
+        .route("/audit", get(audit::audit))
         .route("/store/accept", post(plugins::accept_store))
         .route("/queues/{queue}/messages", post(queues::publish));
     Router::new()

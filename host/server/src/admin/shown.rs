@@ -6,6 +6,7 @@ use holdfast_core::cutover::Rule;
 use holdfast_core::name::Group;
 use holdfast_core::settle::Ending;
 use holdfast_ports::store::ClaimView;
+use holdfast_runtime::books::Why;
 use holdfast_runtime::consumer::{Consumer, Phase, Status};
 use serde_json::{Map, Value, json};
 
@@ -82,6 +83,12 @@ pub(super) fn consumer(consumer: &Consumer, status: &Status) -> Map<String, Valu
         Phase::Waiting(why) => Some(why.as_str()),
         _ => None,
     };
+    let waits = consumer.context().books.waiting();
+    let waiting: Map<String, Value> = Why::ALL
+        .iter()
+        .zip(waits)
+        .map(|(why, count)| (why.as_str().replace(' ', "_"), count.into()))
+        .collect();
     let findings: Vec<Value> = status
         .findings
         .iter()
@@ -104,6 +111,7 @@ pub(super) fn consumer(consumer: &Consumer, status: &Status) -> Map<String, Valu
         ("prefetch", spec.prefetch.into()),
         ("received", status.ledger.received.into()),
         ("in_flight", status.ledger.in_flight.into()),
+        ("waiting", waiting.into()),
         ("ended", ended.into()),
         ("findings", findings.into()),
     ];

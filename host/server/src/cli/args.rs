@@ -5,8 +5,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::PossibleValuesParser;
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use holdfast_runtime::dead::Reason;
 
 use super::parse::{duration, header, name};
 
@@ -218,6 +220,9 @@ pub enum Claims {
         /// Only those in this state
         #[arg(long, value_name = "S")]
         state: Option<ClaimState>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=9_999))]
+        limit: u32,
     },
     /// Forget the side and the attempts of a claim
     Release {
@@ -280,11 +285,11 @@ pub enum Lease {
 pub enum Dead {
     /// Count dead letters by reason
     List(Letters),
-    /// Show dead letters
+    /// Show dead letters with their headers, their body and their claim
     Show(Letters),
     /// Run dead letters again
-    Replay(LettersChange),
-    /// Throw dead letters away
+    Replay(LettersReplay),
+    /// Throw dead letters away; their claims stay as they are
     Drop(LettersChange),
 }
 
@@ -295,11 +300,14 @@ pub struct Letters {
     #[arg(value_parser = name)]
     pub consumer: String,
     /// Only those with this reason
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = PossibleValuesParser::new(Reason::all()))]
     pub reason: Option<String>,
-    /// Only the one with this claim key
+    /// Only the one with this claim key, or with this message id if it has no key
     #[arg(long, value_name = "K")]
     pub key: Option<String>,
+    /// At most so many [default: as many as the host takes at once]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
 }
 
 /// Which dead letters to change.
@@ -311,6 +319,20 @@ pub struct LettersChange {
     /// Only tell what would be done
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not ask, although this is a terminal
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Which dead letters to replay, and how.
+#[derive(Args, Debug)]
+pub struct LettersReplay {
+    /// Which ones.
+    #[command(flatten)]
+    pub change: LettersChange,
+    /// Give the first of them this claim key; for a message that has no claim of its own
+    #[arg(long, value_name = "K")]
+    pub new_key: Option<String>,
 }
 
 /// `plugins`.
@@ -334,7 +356,11 @@ pub struct Plugin {
 
 /// `audit`.
 #[derive(Args, Debug)]
-pub struct Audit {}
+pub struct Audit {
+    /// How long to wait for messages that are on their way
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    pub wait: Duration,
+}
 
 /// `top`.
 #[derive(Args, Debug)]
@@ -342,6 +368,9 @@ pub struct Top {
     /// How often the table is drawn
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     pub every: Duration,
+    /// Print one table and end
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// `store`.

@@ -14,7 +14,7 @@ pub(super) fn claims(global: &Global, command: &Claims) -> Result<(), Failure> {
     let client = Client::find(global)?;
     match command {
         Claims::Show(of) => show(global, &client, &of.key),
-        Claims::List { state } => list(global, &client, *state),
+        Claims::List { state, limit } => list(global, &client, *state, *limit),
         Claims::Release { key, to, force } => {
             let group = the_group(global, &client, key)?;
             let body = json!({"to": to, "force": force});
@@ -31,16 +31,33 @@ pub(super) fn claims(global: &Global, command: &Claims) -> Result<(), Failure> {
     }
 }
 
-fn list(global: &Global, client: &Client, state: Option<ClaimState>) -> Result<(), Failure> {
+fn list(
+    global: &Global,
+    client: &Client,
+    state: Option<ClaimState>,
+    limit: u32,
+) -> Result<(), Failure> {
     let state = state.map(|state| format!("{state:?}").to_lowercase());
+    // One more tells whether these are all.
+    let beyond = (limit + 1).to_string();
     let query: Vec<(&str, &str)> = [
         ("group", global.group.as_deref()),
         ("state", state.as_deref()),
+        ("limit", Some(beyond.as_str())),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
     .collect();
-    let claims = client.get(&["claims"], &query)?;
+    let mut claims = client.get(&["claims"], &query)?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if let Some(all) = claims.as_array_mut()
+        && all.len() > limit
+    {
+        all.truncate(limit);
+        output::notice(&format!(
+            "these are {limit} of more claims; see others with --limit, --group or --state"
+        ));
+    }
     if global.json {
         return output::json(&claims);
     }
@@ -72,7 +89,7 @@ fn show(global: &Global, client: &Client, key: &str) -> Result<(), Failure> {
     print(&claim)
 }
 
-fn print(claim: &Value) -> Result<(), Failure> {
+pub(super) fn print(claim: &Value) -> Result<(), Failure> {
     output::pairs([
         ("group", cell(&claim["group"])),
         ("key", cell(&claim["key"])),

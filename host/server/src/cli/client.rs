@@ -120,6 +120,20 @@ impl Client {
         self.ask(segments, query)?.map_err(Failure::from)
     }
 
+    /// Reads what may take this long to be found out, and a little more.
+    pub(super) fn get_within(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+        wait: Duration,
+    ) -> Result<Value, Failure> {
+        let request = self.agent.get(self.at(segments));
+        let request = request.config().timeout_global(Some(wait + WHOLE)).build();
+        let request = query.iter().fold(request, |r, (k, v)| r.query(k, v));
+        self.answer(self.authorized(request).call())?
+            .map_err(Failure::from)
+    }
+
     /// Changes something.
     pub(super) fn post(&self, segments: &[&str], body: &Value) -> Result<Value, Failure> {
         let request = self.authorized(self.agent.post(self.at(segments)));

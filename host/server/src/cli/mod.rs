@@ -1,9 +1,11 @@
 //! The command line.
 
 pub mod args;
+mod audit;
 mod build;
 mod claims;
 mod client;
+mod dead;
 mod failure;
 mod invoke;
 mod lines;
@@ -12,6 +14,7 @@ mod operate;
 mod output;
 mod parse;
 mod publish;
+mod top;
 
 #[cfg(test)]
 mod tests;
@@ -49,9 +52,9 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Schema => output::json(&crate::config::schema::json_schema()),
         Command::Completions(of) => completions(of.shell),
         Command::Dev(_) => Err(later("dev")),
-        Command::Dead(_) => Err(later("dead")),
-        Command::Audit(_) => Err(later("audit")),
-        Command::Top(_) => Err(later("top")),
+        Command::Dead(command) => dead::dead(global, &command),
+        Command::Audit(of) => audit::audit(global, &of),
+        Command::Top(of) => top::top(global, &of),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

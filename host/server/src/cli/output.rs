@@ -31,6 +31,14 @@ pub(super) fn table<const N: usize>(
     head: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> Result<(), Failure> {
+    line(&rendered(head, rows))
+}
+
+/// A table as text.
+pub(super) fn rendered<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -41,7 +49,7 @@ pub(super) fn table<const N: usize>(
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    line(&table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// Prints names and values, the values below each other.

@@ -144,3 +144,91 @@ async fn a_plugin_that_is_refused_is_exit_code_78() {
             .contains("is in service")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_looked_at_replayed_and_dropped() {
+    let host = TestHost::start_with("token = \"s3cret\"").await;
+    let lines = "{\"reject\": \"no\"}\n{\"reject\": \"no\"}\n";
+    said(&host, "publish work --lines - --id d", lines).await;
+    host.until("both are given up", async || {
+        let parked = host.get("/api/v1/claims?state=parked").await;
+        parked.as_array().map(Vec::len) == Some(2)
+    })
+    .await;
+    let list = said(&host, "dead list probe", "").await;
+    assert!(list.contains("rejected  2"), "{list}");
+    let one = said(&host, "dead show probe --key d-1", "").await;
+    for part in ["rejected", "{\"reject\": \"no\"}", "buried", "side new"] {
+        assert!(one.contains(part), "{part}: {one}");
+    }
+    let dry = said(&host, "dead replay probe --dry-run", "").await;
+    assert!(dry.contains("nothing was done: 2 replayed"), "{dry}");
+    let replayed = data(&host, "dead replay probe --key d-1").await;
+    assert_eq!(replayed["replayed"], 1);
+    host.until("it is given up again", async || {
+        host.get("/api/v1/dead/probe").await["count"] == 2
+    })
+    .await;
+    let dropped = said(&host, "dead drop probe", "").await;
+    assert!(dropped.contains("2 dropped, 0 refused"), "{dropped}");
+    let list = said(&host, "dead list probe", "").await;
+    assert_eq!(list.lines().count(), 1, "{list}");
+
+    let none = refused(&host, "dead show probe --key d-1", 1).await;
+    assert!(none.contains("no dead letter"), "{none}");
+    refused(&host, "dead replay none", 1).await;
+    refused(&host, "dead replay probe --new-key n", 2).await;
+    refused(&host, "dead list probe --reason bored", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_is_exit_code_0_when_the_books_close() {
+    let host = TestHost::start_with("token = \"s3cret\"").await;
+    said(&host, "publish work - --id a", "{}").await;
+    host.until("it is done", async || {
+        let claim = host.request("GET /api/v1/claims/jobs/a").send().await;
+        claim.status == 200 && claim.json()["state"] == "done"
+    })
+    .await;
+    let told = said(&host, "audit --wait 20s", "").await;
+    assert!(told.contains("the books close"), "{told}");
+    assert_eq!(data(&host, "audit --group jobs").await["closes"], true);
+    refused(&host, "audit --group none", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_the_consumers_is_printed_without_escape_codes() {
+    let host = TestHost::start_with("token = \"s3cret\"").await;
+    let table = said(&host, "top --once --every 100ms", "").await;
+    let head = table.lines().next().expect("a head");
+    for column in ["CONSUMER", "PHASE", "RATE/S", "IN FLIGHT", "DEAD", "LEASE"] {
+        assert!(head.contains(column), "{head}");
+    }
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(
+        table.contains("leads") && !table.contains('\x1b'),
+        "{table}"
+    );
+    let rows = data(&host, "top --once --every 100ms").await;
+    assert_eq!(rows[0]["rate"], 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_claims_says_when_it_is_not_the_whole() {
+    let host = TestHost::start_with("token = \"s3cret\"").await;
+    said(&host, "publish work --lines - --id n", "{}\n{}\n{}\n").await;
+    host.until("all are done", async || {
+        let done = host.get("/api/v1/claims?state=done").await;
+        done.as_array().map(Vec::len) == Some(3)
+    })
+    .await;
+    let some = run(&host, "claims list --state done --limit 2", "").await;
+    let (told, notice) = (
+        String::from_utf8_lossy(&some.stdout),
+        String::from_utf8_lossy(&some.stderr),
+    );
+    assert_eq!(told.lines().count(), 3, "a head and two claims: {told}");
+    assert!(notice.contains("2 of more claims"), "{notice}");
+    let all = run(&host, "claims list --state done --limit 3", "").await;
+    assert!(all.stderr.is_empty());
+}

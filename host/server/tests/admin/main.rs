@@ -4,5 +4,6 @@ mod access;
 mod commands;
 mod host;
 mod http;
+mod letters;
 mod operating;
 mod reading;

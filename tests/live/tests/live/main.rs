@@ -5,3 +5,4 @@ mod cutover;
 mod faults;
 mod lifecycle;
 mod main_job;
+mod operating;

@@ -5,7 +5,7 @@ use holdfast_core::claim::{BeginAnswer, CommitAnswer, FencedBy, StepAnswer};
 use super::bed::{Bed, Message, unique};
 use super::cases;
 use crate::error::Kind;
-use crate::store::{Begin, Commit, Identity, Open};
+use crate::store::{Addition, Begin, Commit, Identity, Open};
 
 cases![
     a_store_keeps_the_incarnation_it_was_given,
@@ -13,7 +13,7 @@ cases![
     in_a_store_that_is_not_the_expected_one_nothing_is_recorded,
     flags_are_kept_until_they_are_deleted,
     a_flag_prefix_is_text_and_not_a_pattern,
-    totals_add_up,
+    totals_add_up_and_each_addition_counts_once,
     a_store_that_answers_is_up,
 ];
 
@@ -140,25 +140,31 @@ async fn a_flag_prefix_is_text_and_not_a_pattern(bed: Bed) {
     bed.store.set_flag(&name, None).await.expect("set flag");
 }
 
-async fn totals_add_up(bed: Bed) {
+async fn totals_add_up_and_each_addition_counts_once(bed: Bed) {
     let name = format!("{}.orders/new", bed.group);
     assert_eq!(bed.store.totals(&name).await.expect("totals"), []);
-    for counts in [
-        [("completed", 5), ("stale", 0)],
-        [("completed", 7), ("stale", 1)],
-    ] {
-        let counts = counts.map(|(name, count)| (name.to_owned(), count));
-        bed.store
-            .add_totals(&name, &counts)
-            .await
-            .expect("add totals");
-    }
-    let mut totals = bed.store.totals(&name).await.expect("totals");
-    totals.sort_unstable();
-    assert_eq!(
-        totals,
-        [("completed".to_owned(), 12), ("stale".to_owned(), 1)]
-    );
+    let add = async |run, number, counts: &[(&str, u64)]| {
+        let counts: Vec<_> = counts.iter().map(|(n, c)| ((*n).to_owned(), *c)).collect();
+        let added = bed
+            .store
+            .add_totals(&name, Addition { run, number }, &counts);
+        added.await.expect("add totals");
+    };
+    let totals = async || {
+        let mut totals = bed.store.totals(&name).await.expect("totals");
+        totals.sort_unstable();
+        totals
+    };
+    add(u64::MAX, 1, &[("completed", 5), ("stale", 0)]).await;
+    add(u64::MAX, 2, &[("completed", 7), ("stale", 1)]).await;
+    let expected = [("completed".to_owned(), 12), ("stale".to_owned(), 1)];
+    assert_eq!(totals().await, expected);
+    // Its answer was lost, so it is made again.
+    add(u64::MAX, 2, &[("completed", 7), ("stale", 1)]).await;
+    assert_eq!(totals().await, expected);
+    add(3, 1, &[("completed", 1)]).await;
+    add(3, 1, &[]).await;
+    assert_eq!(totals().await[0].1, 13, "each run counts its own");
     let other = bed.store.totals(&format!("{name}.other")).await;
     assert_eq!(other.expect("totals"), []);
 }

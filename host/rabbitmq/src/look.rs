@@ -1,0 +1,315 @@
+//! Looking through a queue.
+//!
+//! Messages are taken by consumers and not acknowledged, which is the only way
+//! to see them in this protocol; what is left at the end goes back in one piece.
+//! They are consumers rather than single gets, since a queue gives what a dead
+//! consumer had back in its order, and a get waits for the queue's disk.
+//!
+//! Each consumer takes a *window* of messages. It is cancelled once it has them,
+//! or an acknowledgement would let it take more than was asked for; the next one
+//! begins where it ended. Windows grow while messages are small, so that neither
+//! memory nor time is spent without bound.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, StreamExt as _};
+use holdfast_ports::error::{Kind, PortError};
+use holdfast_ports::look::{Look, Seen, Spot};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::alone::alone;
+use crate::link::Link;
+use crate::{convert, error, topology};
+
+/// Between two tries to be the only one who looks.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Messages in the first window, and at most in any.
+const FIRST_WINDOW: u64 = 8;
+const LARGEST_WINDOW: u64 = 1000;
+
+/// Bytes that a window should have at most.
+const WINDOW_BYTES: u64 = 16 << 20;
+
+/// What a message costs besides its body.
+const OVERHEAD: u64 = 512;
+
+/// A silence of the broker after which nothing more is expected, although more
+/// was there at the beginning: another consumer has it.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Acknowledgements that may be on their way at once, and how long a queue takes
+/// to apply them; more are forgotten when the channel ends (see `acks`).
+const AT_ONCE: u32 = 12;
+const APPLIED: Duration = Duration::from_millis(40);
+
+/// A look that goes on.
+pub(crate) struct Looking {
+    link: Arc<Link>,
+    channel: Channel,
+    queue: String,
+    ready: u64,
+    /// Messages that are still to be seen.
+    left: u64,
+    window: Option<Window>,
+    /// Windows so far, messages seen, and what they weighed.
+    windows: u32,
+    seen: u64,
+    bytes: u64,
+    /// Acknowledgements since the queue had time for them, and since when.
+    acks: u32,
+    acks_since: Instant,
+    /// Ends with the connection.
+    lost: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Keeps others out until the channel ends.
+    _alone: Consumer,
+}
+
+struct Window {
+    tag: ShortString,
+    consumer: Consumer,
+    /// Messages that it was asked for and has not given yet.
+    owes: u64,
+    /// What it had given when it was cancelled, once it is.
+    rest: Option<VecDeque<Delivery>>,
+}
+
+impl Looking {
+    /// Waits until nobody else looks; none when there is no such queue.
+    pub(crate) async fn begin(
+        link: Arc<Link>,
+        queue: &str,
+        limit: usize,
+    ) -> Result<Option<Self>, PortError> {
+        let (channel, alone) = enter(&link, queue).await?;
+        let Some(counts) = topology::counts(&link, queue).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            lost: Box::pin(link.lost()),
+            link,
+            channel,
+            queue: queue.to_owned(),
+            ready: counts.ready,
+            left: counts.ready.min(u64::try_from(limit).unwrap_or(u64::MAX)),
+            window: None,
+            windows: 0,
+            seen: 0,
+            bytes: 0,
+            acks: 0,
+            acks_since: Instant::now(),
+            _alone: alone,
+        }))
+    }
+
+    fn what(&self) -> String {
+        format!("look through queue {:?}", self.queue)
+    }
+
+    /// As many as fit, by the size of those seen so far.
+    fn window_size(&self) -> u64 {
+        let size = match self.windows {
+            0 => FIRST_WINDOW,
+            windows => {
+                let average = (self.bytes + self.seen * OVERHEAD) / self.seen.max(1);
+                let fits = WINDOW_BYTES / average.max(1);
+                let growth = FIRST_WINDOW << (2 * windows).min(20);
+                fits.min(growth)
+            }
+        };
+        size.clamp(1, LARGEST_WINDOW).min(self.left)
+    }
+
+    async fn open(&mut self) -> Result<Window, PortError> {
+        let size = self.window_size();
+        let prefetch = u16::try_from(size).unwrap_or(u16::MAX);
+        let qos = self
+            .channel
+            .basic_qos(prefetch, BasicQosOptions { global: false });
+        self.link.within(self.what(), qos).await?;
+        // In the order of their names, which is the order in which a queue gives
+        // back what they had.
+        let tag = ShortString::from(format!("look-{:06}", self.windows));
+        let queue = ShortString::from(self.queue.as_str());
+        let manual = BasicConsumeOptions::default();
+        let consume = self
+            .channel
+            .basic_consume(queue, tag.clone(), manual, FieldTable::default());
+        let consumer = self.link.within(self.what(), consume).await?;
+        self.windows += 1;
+        Ok(Window {
+            tag,
+            consumer,
+            owes: size,
+            rest: None,
+        })
+    }
+
+    /// Takes no more than was given already.
+    async fn close(&mut self, window: &mut Window) -> Result<(), PortError> {
+        if window.rest.is_some() {
+            return Ok(());
+        }
+        let cancel = self
+            .channel
+            .basic_cancel(window.tag.clone(), BasicCancelOptions::default());
+        self.link.within(self.what(), cancel).await?;
+        // The broker sends nothing after its answer: what is left is here.
+        let mut rest = VecDeque::new();
+        while let Some(Some(Ok(delivery))) = window.consumer.next().now_or_never() {
+            rest.push_back(delivery);
+        }
+        window.rest = Some(rest);
+        Ok(())
+    }
+
+    /// The next message of a window; none when it has no more.
+    async fn give(&mut self, window: &mut Window) -> Result<Option<Delivery>, PortError> {
+        if let Some(rest) = &mut window.rest {
+            return Ok(rest.pop_front());
+        }
+        if window.owes == 0 {
+            return Ok(None);
+        }
+        let next = tokio::select! {
+            biased;
+            next = timeout(SILENCE, window.consumer.next()) => Some(next),
+            () = &mut self.lost => None,
+        };
+        match next {
+            None => Err(self.gone("the connection was lost")),
+            Some(Ok(Some(Ok(delivery)))) => Ok(Some(delivery)),
+            Some(Ok(Some(Err(error)))) => Err(error::port(self.what(), &error)),
+            Some(Ok(None)) => Err(self.gone("the broker ended it; was the queue deleted?")),
+            Some(Err(_)) => {
+                self.left = 0;
+                Ok(None)
+            }
+        }
+    }
+
+    fn gone(&self, why: &str) -> PortError {
+        PortError::transient(self.what()).because(why)
+    }
+
+    /// Gives the queue time for the acknowledgements that are on their way.
+    async fn applied(&mut self, since: Instant) -> Result<(), PortError> {
+        if self.acks > 0 {
+            sleep(APPLIED.saturating_sub(since.elapsed())).await;
+            self.answered().await?;
+        }
+        self.acks = 0;
+        Ok(())
+    }
+
+    /// The broker has read everything that was sent.
+    async fn answered(&mut self) -> Result<(), PortError> {
+        let qos = self.channel.basic_qos(1, BasicQosOptions { global: false });
+        self.link.within(self.what(), qos).await
+    }
+}
+
+/// The only one who looks at a queue.
+async fn enter(link: &Link, queue: &str) -> Result<(Channel, Consumer), PortError> {
+    let what = || format!("be the only one who looks through queue {queue:?}");
+    let start = Instant::now();
+    loop {
+        let channel = link.channel().await?;
+        match alone(link, &channel, what(), format!("{queue}.look")).await {
+            Ok(alone) => return Ok((channel, alone)),
+            // Someone else is in, or just left.
+            Err(refused) if refused.kind == Kind::Permanent => {
+                if start.elapsed() > link.call_deadline() {
+                    let why = format!("another look goes on ({refused}); try again later");
+                    return Err(PortError::transient(what()).because(why));
+                }
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl Look for Looking {
+    fn ready(&self) -> u64 {
+        self.ready
+    }
+
+    async fn next(&mut self) -> Result<Option<Seen>, PortError> {
+        while self.left > 0 {
+            let mut window = match self.window.take() {
+                Some(window) => window,
+                None => self.open().await?,
+            };
+            let Some(delivery) = self.give(&mut window).await? else {
+                self.close(&mut window).await?;
+                if window.rest.as_ref().is_some_and(|rest| !rest.is_empty()) {
+                    self.window = Some(window);
+                }
+                continue;
+            };
+            window.owes = window.owes.saturating_sub(1);
+            self.window = Some(window);
+            self.left -= 1;
+            self.seen += 1;
+            self.bytes += delivery.data.len() as u64;
+            let (spot, own) = (
+                Spot(delivery.delivery_tag),
+                convert::own(&delivery.properties),
+            );
+            let message = Arc::new(convert::incoming(delivery, &self.queue));
+            return Ok(Some(Seen { spot, message, own }));
+        }
+        Ok(None)
+    }
+
+    async fn remove(&mut self, seen: Spot) -> Result<(), PortError> {
+        if let Some(mut window) = self.window.take() {
+            self.close(&mut window).await?;
+            self.window = Some(window);
+        }
+        let ack = self
+            .channel
+            .basic_ack(seen.0, BasicAckOptions { multiple: false });
+        let what = format!("remove a message from queue {:?}", self.queue);
+        self.link.within(what, ack).await?;
+        if self.acks == 0 {
+            self.acks_since = Instant::now();
+        }
+        self.acks += 1;
+        if self.acks >= AT_ONCE {
+            self.applied(self.acks_since).await?;
+        }
+        Ok(())
+    }
+
+    async fn leave(mut self: Box<Self>) -> Result<(), PortError> {
+        if let Some(mut window) = self.window.take() {
+            self.close(&mut window).await?;
+        }
+        self.applied(Instant::now()).await?;
+        // Everything that is still in hand, oldest first.
+        let all = BasicNackOptions {
+            multiple: true,
+            requeue: true,
+        };
+        let back = self.channel.basic_nack(0, all);
+        self.link.within(self.what(), back).await?;
+        self.answered().await?;
+        let close = self.channel.close(200, ShortString::default());
+        let closed = self.link.within(self.what(), close).await;
+        tracing::trace!(?closed, queue = self.queue, "looked through");
+        Ok(())
+    }
+}
