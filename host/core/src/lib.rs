@@ -14,11 +14,13 @@
 //! | [`lane`] | which message may run next when order matters |
 //! | [`lease`] | whether this instance leads a consumer |
 //! | [`cutover`] | which side owns a new key |
+//! | [`destination`] | where the outbound requests of a handler may go |
 //! | [`incarnation`] | whether the store is the one we started with |
 //! | [`ledger`] | whether the books of a consumer close |
 
 pub mod claim;
 pub mod cutover;
+pub mod destination;
 pub mod incarnation;
 pub mod key;
 pub mod lane;

@@ -147,6 +147,7 @@ fn compile(
         settings,
         limits: host.options.limits,
         log: host.options.log.clone(),
+        http: host.http.clone(),
     });
     Ok(Loaded::new(
         host.clone(),

@@ -17,6 +17,7 @@ use crate::bindings::consumer::ConsumerPre;
 use crate::bindings::messaging::MessagingCorePre;
 use crate::engine::Host;
 use crate::guest::{Guest, Work};
+use crate::http::client::Client;
 use crate::log::LogSink;
 use crate::options::Limits;
 use crate::run::{self, Finished, Live};
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) settings: PluginSettings,
     pub(crate) limits: Limits,
     pub(crate) log: Arc<dyn LogSink>,
+    pub(crate) http: Arc<Client>,
 }
 
 /// The handler of a component, ready to be instantiated.

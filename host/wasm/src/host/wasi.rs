@@ -16,6 +16,7 @@ use wasmtime_wasi_io::bindings::wasi::io::poll;
 use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
+use super::streams;
 use crate::guest::{Guest, Stop};
 use crate::log::{CallLog, Source};
 
@@ -35,6 +36,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     // themselves.
     linker.allow_shadowing(true);
     poll::add_to_linker::<Guest, Waits>(linker, |guest| guest)?;
+    streams::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
