@@ -15,6 +15,7 @@ use crate::cache::Cache;
 use crate::guest::Guest;
 use crate::host::{http, messaging, wasi};
 use crate::http::client::Client;
+use crate::lookout::Lookout;
 use crate::options::Options;
 use crate::plugin::Loaded;
 use crate::run::Finished;
@@ -59,6 +60,7 @@ pub(crate) struct Host {
     pub(crate) linkers: Linkers,
     pub(crate) cache: Option<Cache>,
     pub(crate) http: Arc<Client>,
+    pub(crate) lookout: Lookout,
     pub(crate) ticker: Ticker,
     pub(crate) threads: Threads<Finished>,
     /// Compilers that may run at once.
@@ -106,6 +108,7 @@ impl Host {
         Ok(Self {
             linkers,
             cache,
+            lookout: Lookout::default(),
             http: Arc::new(Client::new(options.connections, options.limits.http_head)),
             ticker,
             threads: Threads::start(threads, &io).map_err(EngineError::Thread)?,

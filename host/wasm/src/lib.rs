@@ -32,6 +32,7 @@ mod http;
 mod inspect;
 mod load;
 mod log;
+mod lookout;
 mod options;
 mod plugin;
 mod registry;

@@ -148,6 +148,7 @@ fn compile(
         limits: host.options.limits,
         log: host.options.log.clone(),
         http: host.http.clone(),
+        lookout: host.lookout.clone(),
     });
     Ok(Loaded::new(
         host.clone(),

@@ -19,6 +19,7 @@ use crate::engine::Host;
 use crate::guest::{Guest, Work};
 use crate::http::client::Client;
 use crate::log::LogSink;
+use crate::lookout::Lookout;
 use crate::options::Limits;
 use crate::run::{self, Finished, Live};
 use crate::threads;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) log: Arc<dyn LogSink>,
     pub(crate) http: Arc<Client>,
+    pub(crate) lookout: Lookout,
 }
 
 /// The handler of a component, ready to be instantiated.

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::client::Client;
 use super::*;
 use crate::log::{Line, LogSink};
+use crate::lookout::Lookout;
 
 #[derive(Default)]
 struct Kept(Mutex<Vec<String>>);
@@ -81,6 +82,7 @@ impl Bed {
             limits,
             log: log.clone(),
             http: Arc::new(client),
+            lookout: Lookout::default(),
         });
         let work = Arc::new(Work::One(call()));
         let outbound = Http::new(&shared, &work, Instant::now() + deadline).outbound;
@@ -236,13 +238,12 @@ async fn localhost_as_a_name_needs_its_address_listed_too() {
         (vec!["127.0.0.1"], false),
     ] {
         let mut bed = Bed::new(&allow, &[]);
-        let shared = Arc::get_mut(&mut bed.outbound.shared);
-        assert!(shared.is_none(), "the notes have it too");
         let Shared {
             name,
             settings,
             limits,
             log,
+            lookout,
             ..
         } = &*bed.outbound.shared;
         bed.outbound.shared = Arc::new(Shared {
@@ -251,6 +252,7 @@ async fn localhost_as_a_name_needs_its_address_listed_too() {
             limits: *limits,
             log: log.clone(),
             http: system.clone(),
+            lookout: lookout.clone(),
         });
         assert_eq!(bed.ask(&url).await.is_ok(), answered, "{allow:?}");
     }

@@ -198,12 +198,7 @@ async fn a_reward_whose_answer_came_too_late_is_never_asked_for_by_the_other_sid
     let sides = ["old", "new"];
     let setups: Vec<Setup> = sides
         .iter()
-        .map(|side| {
-            Setup::new(
-                &reward_tables(&rabbit, &redis, &payer, side),
-                &["reward"],
-            )
-        })
+        .map(|side| Setup::new(&reward_tables(&rabbit, &redis, &payer, side), &["reward"]))
         .collect::<Result<_>>()?;
     let hosts = [setups[0].start()?, setups[1].start()?];
 
@@ -214,7 +209,9 @@ async fn a_reward_whose_answer_came_too_late_is_never_asked_for_by_the_other_sid
     };
     for (part, percent) in ["90", "10", "100", "0"].into_iter().enumerate() {
         let range = part * REWARDS / 4..(part + 1) * REWARDS / 4;
-        client.publish("rewards.old", range.clone().map(message)).await?;
+        client
+            .publish("rewards.old", range.clone().map(message))
+            .await?;
         client.publish("rewards.new", range.map(message)).await?;
         let words = ["cutover", "set", "rewards", "--percent", percent];
         let (code, _, why) = setups[0].command(&words)?;
@@ -238,8 +235,14 @@ async fn a_reward_whose_answer_came_too_late_is_never_asked_for_by_the_other_sid
 
     let paid = client.take_all("paid").await?;
     let ids: BTreeSet<&str> = paid.iter().map(|told| told.id.as_str()).collect();
-    ensure!(ids.len() == REWARDS && paid.len() == REWARDS, "{}", paid.len());
-    let book = book.lock().map_err(|_| anyhow::anyhow!("the book is torn"))?;
+    ensure!(
+        ids.len() == REWARDS && paid.len() == REWARDS,
+        "{}",
+        paid.len()
+    );
+    let book = book
+        .lock()
+        .map_err(|_| anyhow::anyhow!("the book is torn"))?;
     let (mut both, mut repeats) = ([0, 0], 0);
     ensure!(book.raw.len() == REWARDS, "{}", book.raw.len());
     for (message, asked) in &book.raw {
