@@ -1,6 +1,7 @@
 //! What a handler can ask of its host.
 
 use crate::host::Host;
+use crate::http::Http;
 use crate::{Log, Message, Outgoing, PublishError, State, Target};
 
 /// The host, as one call of a handler sees it.
@@ -55,6 +56,12 @@ impl Context {
     /// lanes.
     pub fn state(&self) -> State<'_> {
         State::new(&self.host)
+    }
+
+    /// Asks other servers. Unlike all else here that is not staged: a request
+    /// goes out at once, and again with every attempt.
+    pub fn http(&self) -> Http<'_> {
+        Http::new(&self.host)
     }
 
     /// Stages a message. It is sent, under an id that stays the same however

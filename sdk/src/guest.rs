@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use crate::bindings::consumer::holdfast::consumer as wit;
+use crate::guest_http;
+use crate::http::{HttpError, Request, Response, Url};
 use crate::message::Delivery;
 use crate::{
     BatchContext, BatchHandler, Context, Failure, Handler, Header, Level, Message, Outgoing, Target,
@@ -62,6 +64,10 @@ impl Host {
             lane: message.lane,
         };
         wit::outbox::publish(&to, &message)
+    }
+
+    pub(crate) fn http(&self, request: &Request, url: &Url<'_>) -> Result<Response, HttpError> {
+        guest_http::send(request, url)
     }
 }
 

@@ -41,12 +41,14 @@
 //!   has used up its attempts; [`Delivery::attempt`] counts.
 //! - What it stages through the [`Context`] happens once per message, however
 //!   often it is called, and not at all when it fails. What it does by other
-//!   means can repeat; [`Delivery::fence`] lets a sink refuse a late repeat.
+//!   means, an [HTTP request](http::Http) above all, can repeat;
+//!   [`Delivery::fence`] lets a sink refuse a late repeat.
 //! - A panic ends the sandbox of this call and counts as a retry.
 
 mod context;
 mod failure;
 mod handler;
+pub mod http;
 mod log;
 mod message;
 mod outgoing;
@@ -56,6 +58,8 @@ mod state;
 mod bindings;
 #[cfg(target_arch = "wasm32")]
 mod guest;
+#[cfg(target_arch = "wasm32")]
+mod guest_http;
 #[cfg(target_arch = "wasm32")]
 use guest as host;
 

@@ -1,11 +1,12 @@
 //! A host for native tests.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
+use crate::http::{HttpError, Request, Response, Url};
 use crate::{
     BatchContext, BatchHandler, Context, Failure, Handler, Level, Message, Outgoing, Target,
 };
@@ -94,6 +95,20 @@ impl TestContext {
         self
     }
 
+    /// The same host, with the answer to the next request that has none yet:
+    /// the first one given is for the first request.
+    pub fn reply(self, response: Response) -> Self {
+        self.host
+            .edit(|world| world.replies.push_back(Ok(response)));
+        self
+    }
+
+    /// The same host, where the next request that has no answer yet fails.
+    pub fn reply_error(self, error: HttpError) -> Self {
+        self.host.edit(|world| world.replies.push_back(Err(error)));
+        self
+    }
+
     /// Delivers one message to a handler.
     ///
     /// # Errors
@@ -151,6 +166,12 @@ impl TestContext {
         self.host.edit(|world| world.effects.published.clone())
     }
 
+    /// Every request made so far, those of failed calls included: a request is
+    /// not staged.
+    pub fn requests(&self) -> Vec<Request> {
+        self.host.edit(|world| world.requests.clone())
+    }
+
     /// Every line logged so far, those of failed calls included.
     pub fn logs(&self) -> Vec<LogLine> {
         self.host.edit(|world| world.logs.clone())
@@ -166,6 +187,8 @@ struct World {
     vars: BTreeMap<String, String>,
     logs: Vec<LogLine>,
     refuse_publishes: Option<String>,
+    replies: VecDeque<Result<Response, HttpError>>,
+    requests: Vec<Request>,
     effects: Effects,
 }
 
@@ -226,5 +249,20 @@ impl Host {
                 Ok(())
             }
         })
+    }
+
+    pub(crate) fn http(&self, request: &Request, _: &Url<'_>) -> Result<Response, HttpError> {
+        let reply = self.edit(|world| {
+            world.requests.push(request.clone());
+            world.replies.pop_front()
+        });
+        let Request { method, url, .. } = request;
+        let reply = reply.unwrap_or_else(|| {
+            panic!("the handler asks {method} {url}, and the test has no reply for it; add one with `TestContext::reply`")
+        })?;
+        if reply.body.len() > request.max_answer {
+            return Err(HttpError::TooLarge(request.max_answer));
+        }
+        Ok(reply)
     }
 }

@@ -10,10 +10,17 @@ use sha2::{Digest, Sha256};
 use crate::setup::{self, GuestTarget, TARGET, run};
 
 /// Every guest; the crate, the plugin and its file have one name.
-const GUESTS: [&str; 5] = ["bench-batch", "bench-json", "echo", "orders", "probe"];
+const GUESTS: [&str; 6] = [
+    "bench-batch",
+    "bench-json",
+    "echo",
+    "orders",
+    "probe",
+    "reward",
+];
 
 /// Those that are kept prebuilt, for a first look without a guest toolchain.
-const PREBUILT: [&str; 3] = ["echo", "orders", "probe"];
+const PREBUILT: [&str; 4] = ["echo", "orders", "probe", "reward"];
 
 const UPDATE: &str = "cargo xtask guests --update-prebuilt";
 

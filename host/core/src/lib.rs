@@ -15,6 +15,7 @@
 //! | [`lease`] | whether this instance leads a consumer |
 //! | [`cutover`] | which side owns a new key |
 //! | [`hold`] | how messages of the other side wait |
+//! | [`destination`] | where the outbound requests of a handler may go |
 //! | [`incarnation`] | whether the store is the one we started with |
 //! | [`ledger`] | whether the books of a consumer close |
 //! | [`replay`] | what becomes of a dead letter that an operator replays or drops |
@@ -23,6 +24,7 @@
 pub mod audit;
 pub mod claim;
 pub mod cutover;
+pub mod destination;
 pub mod hold;
 pub mod incarnation;
 pub mod key;

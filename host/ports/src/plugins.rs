@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use holdfast_core::destination::AllowHost;
 use holdfast_core::settle::CallFailure;
 
 use crate::message::{Effects, Incoming, Snapshot};
@@ -167,8 +168,8 @@ pub struct PluginSettings {
     pub deadline: Duration,
     /// Fresh per message, or reused until a failure.
     pub instances: Instances,
-    /// Where outbound HTTP may go, as configured.
-    pub allow_hosts: Vec<String>,
+    /// Where outbound HTTP may go.
+    pub allow_hosts: Vec<AllowHost>,
     /// Variables.
     pub vars: BTreeMap<String, String>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use holdfast_core::cutover::Rule;
 use holdfast_core::name::Group;
 use holdfast_ports::broker::Broker;
-use holdfast_ports::error::{Kind, PortError};
+use holdfast_ports::error::Kind;
 use holdfast_ports::plugins::Plugins;
 use holdfast_ports::store::SharedStore;
 use metrics::gauge;

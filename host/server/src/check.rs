@@ -8,6 +8,7 @@ use holdfast_ports::store::{Agreement, GroupRules, Open};
 use holdfast_runtime::consumer::{disagreement, topology};
 use serde_json::{Value, json};
 
+use crate::config::valid::Plugin;
 use crate::config::{self, Loaded, Problem};
 use crate::plugin_dir::PluginDir;
 use crate::run::WRONG_CONFIGURATION;
@@ -51,6 +52,7 @@ pub async fn check(path: &Path, offline: bool, json: bool) -> ExitCode {
             ),
         ),
     ];
+    lines.extend(grants(&loaded));
     if !offline {
         servers(&loaded, &mut lines).await;
     }
@@ -94,6 +96,16 @@ async fn plugins(loaded: &Loaded) -> Result<(), Vec<Problem>> {
     } else {
         Err(problems)
     }
+}
+
+/// What plugins may ask over HTTP; one that may ask nobody has no line.
+fn grants(loaded: &Loaded) -> Vec<Line> {
+    let granted = |(name, plugin): (&String, &Plugin)| {
+        let hosts: Vec<String> = plugin.allow_hosts.iter().map(ToString::to_string).collect();
+        let what = format!("{name} may ask {}", hosts.join(", "));
+        (!hosts.is_empty()).then(|| line("plugins", what))
+    };
+    loaded.valid.plugins.iter().filter_map(granted).collect()
 }
 
 async fn servers(loaded: &Loaded, lines: &mut Vec<Line>) {

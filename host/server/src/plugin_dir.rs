@@ -267,8 +267,9 @@ fn wanted(config: &Valid) -> BTreeMap<String, PluginSettings> {
     .collect()
 }
 
-/// As many instances as all consumers together may run, and compiled components
-/// beside the plugins' folder of the user.
+/// Room for all that consumers may run together, even if one plugin serves them
+/// all: it gets three quarters of the places, so that others always find one.
+/// Compiled components go into the user's cache folder.
 fn options(config: &Valid) -> Options {
     let instances: u32 = config
         .consumers
@@ -276,7 +277,7 @@ fn options(config: &Valid) -> Options {
         .map(|c| c.concurrency * partitions(c))
         .sum();
     Options {
-        instances: instances.clamp(16, 4096),
+        instances: instances.div_ceil(3).saturating_mul(4).clamp(16, 4096),
         cache: cache_folder(),
         ..Options::default()
     }

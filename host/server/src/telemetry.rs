@@ -88,6 +88,10 @@ fn describe() {
     );
     gauge!("holdfast_lease_epoch", "The epoch under which it leads");
     counter!(
+        "holdfast_http_requests_total",
+        "Outbound requests of handlers, by result"
+    );
+    counter!(
         "holdfast_reloads_total",
         "Changes of plugins and configuration taken up or refused"
     );

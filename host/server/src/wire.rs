@@ -111,7 +111,7 @@ pub fn plugin_settings(plugin: &valid::Plugin) -> PluginSettings {
             valid::Instances::Fresh => Instances::Fresh,
             valid::Instances::Reuse => Instances::Reuse,
         },
-        allow_hosts: plugin.allow_hosts.iter().map(ToString::to_string).collect(),
+        allow_hosts: plugin.allow_hosts.clone(),
         vars: plugin
             .vars
             .iter()

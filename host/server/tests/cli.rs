@@ -278,3 +278,31 @@ fn the_body_of_an_invocation_can_come_from_standard_input() {
     assert!(said.contains("publish: to queue \"out\""), "{said}");
     assert!(said.contains("\"attempt\":3"), "{said}");
 }
+
+#[test]
+fn check_lists_what_a_plugin_may_ask_and_invoke_refuses_the_rest() {
+    let folder = Folder::new();
+    let plugins = repository().join("plugins/prebuilt");
+    let granted = r#"allow-hosts = ["api.example.com:443", "10.0.0.0/8"]"#;
+    let text = format!(
+        "plugin-dir = {plugins:?}\n{}\n[plugins.probe]\n{granted}\n",
+        CONFIG.replace("\"echo\"", "\"probe\"").trim_start()
+    );
+    folder.write("holdfast.toml", &text);
+    let done = folder.run("check --offline");
+    assert_eq!(code(&done), 0, "{}", err(&done));
+    let told = out(&done);
+    assert!(
+        told.contains("probe may ask api.example.com:443, 10.0.0.0/8"),
+        "{told}"
+    );
+
+    folder.write("body.json", r#"{"http_get": "http://127.0.0.1:9/"}"#);
+    let done = folder.run("invoke probe --body body.json");
+    assert_eq!(code(&done), 1, "{}", out(&done));
+    assert!(
+        err(&done).contains("add \"127.0.0.1:9\" to plugins.probe.allow-hosts"),
+        "{}",
+        err(&done)
+    );
+}

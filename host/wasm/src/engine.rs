@@ -13,7 +13,9 @@ use wasmtime::{
 use crate::bindings::consumer::holdfast::consumer as imports;
 use crate::cache::Cache;
 use crate::guest::Guest;
-use crate::host::{messaging, wasi};
+use crate::host::{http, messaging, wasi};
+use crate::http::client::Client;
+use crate::lookout::Lookout;
 use crate::options::Options;
 use crate::plugin::Loaded;
 use crate::run::Finished;
@@ -57,6 +59,8 @@ pub(crate) struct Host {
     pub(crate) options: Options,
     pub(crate) linkers: Linkers,
     pub(crate) cache: Option<Cache>,
+    pub(crate) http: Arc<Client>,
+    pub(crate) lookout: Lookout,
     pub(crate) ticker: Ticker,
     pub(crate) threads: Threads<Finished>,
     /// Compilers that may run at once.
@@ -104,6 +108,8 @@ impl Host {
         Ok(Self {
             linkers,
             cache,
+            lookout: Lookout::default(),
+            http: Arc::new(Client::new(options.connections, options.limits.http_head)),
             ticker,
             threads: Threads::start(threads, &io).map_err(EngineError::Thread)?,
             compilers: Arc::new(Semaphore::new(2)),
@@ -170,7 +176,9 @@ impl Linkers {
         let mut consumer = batch.clone();
         imports::state::add_to_linker::<Guest, HasSelf<Guest>>(&mut consumer, |guest| guest)?;
         imports::outbox::add_to_linker::<Guest, HasSelf<Guest>>(&mut consumer, |guest| guest)?;
+        http::add_to_linker(&mut consumer)?;
         let mut of_messaging = batch.clone();
+        http::add_to_linker(&mut of_messaging)?;
         messaging::add_to_linker(&mut of_messaging)?;
         Ok(Self {
             consumer,

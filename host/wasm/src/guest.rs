@@ -9,6 +9,7 @@ use holdfast_ports::plugins::Call;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
 use crate::host::wasi::Wasi;
+use crate::http::Http;
 use crate::log::CallLog;
 use crate::options::Limits;
 use crate::plugin::Shared;
@@ -52,6 +53,7 @@ pub(crate) struct Guest {
     pub(crate) memory: Memory,
     pub(crate) stage: Stage,
     pub(crate) wasi: Option<Box<Wasi>>,
+    pub(crate) http: Option<Box<Http>>,
     /// Bytes of messages that a `wasi:messaging` guest has the host keep.
     pub(crate) messages: usize,
     deadline: Instant,
@@ -87,6 +89,7 @@ impl Guest {
             memory,
             stage: Stage::default(),
             wasi: None,
+            http: None,
             messages: 0,
             deadline,
             host_calls: 0,
@@ -98,6 +101,9 @@ impl Guest {
     pub(crate) fn begin(&mut self, work: Arc<Work>, deadline: Instant) {
         if let Some(log) = &self.log {
             log.begin(work.clone());
+        }
+        if let Some(http) = &mut self.http {
+            http.outbound.begin(work.clone(), deadline);
         }
         self.work = work;
         self.deadline = deadline;
@@ -117,6 +123,12 @@ impl Guest {
         if let Some(log) = &self.log {
             log.end();
         }
+    }
+
+    /// Are all its outbound requests over?
+    pub(crate) fn asks_nobody(&self) -> bool {
+        let http = self.http.as_ref();
+        http.is_none_or(|http| http.outbound.open() == 0)
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -18,9 +18,9 @@
 //! # }
 //! ```
 //!
-//! What is not here: guests have no files, no network, no environment and no
-//! arguments; they have clocks and random numbers. No guest runs on a thread of
-//! the caller.
+//! What is not here: guests have no files, no sockets, no environment and no
+//! arguments; they have clocks, random numbers, and HTTP to the hosts that their
+//! settings list. No guest runs on a thread of the caller.
 
 mod bindings;
 mod cache;
@@ -28,9 +28,11 @@ mod engine;
 mod error;
 mod guest;
 mod host;
+mod http;
 mod inspect;
 mod load;
 mod log;
+mod lookout;
 mod options;
 mod plugin;
 mod registry;

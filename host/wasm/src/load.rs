@@ -147,6 +147,8 @@ fn compile(
         settings,
         limits: host.options.limits,
         log: host.options.log.clone(),
+        http: host.http.clone(),
+        lookout: host.lookout.clone(),
     });
     Ok(Loaded::new(
         host.clone(),

@@ -227,17 +227,29 @@ impl Inner {
     }
 
     fn emit(&self, level: Level, source: Source, text: &str) {
-        let call = self.work.first();
-        self.sink.line(&Line {
-            plugin: &self.plugin,
-            consumer: call.map_or("", |call| &call.consumer),
-            key: self.work.single().map_or("", |call| &call.key),
-            attempt: call.map_or(0, |call| call.attempt),
-            level,
-            source,
-            text,
-        });
+        emit(&*self.sink, &self.plugin, &self.work, level, source, text);
     }
+}
+
+/// Gives one line to where lines go, beside any limit.
+pub(crate) fn emit(
+    sink: &dyn LogSink,
+    plugin: &str,
+    work: &Work,
+    level: Level,
+    source: Source,
+    text: &str,
+) {
+    let call = work.first();
+    sink.line(&Line {
+        plugin,
+        consumer: call.map_or("", |call| &call.consumer),
+        key: work.single().map_or("", |call| &call.key),
+        attempt: call.map_or(0, |call| call.attempt),
+        level,
+        source,
+        text,
+    });
 }
 
 #[cfg(test)]

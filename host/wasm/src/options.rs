@@ -24,6 +24,9 @@ pub struct Options {
     pub max_file: u64,
     /// How long reading and compiling one component may take.
     pub load_timeout: Duration,
+    /// Connections of outbound HTTP that may be open at once, over all plugins;
+    /// a request waits for its turn as long as it may wait to be connected.
+    pub connections: usize,
     /// What one call may do.
     pub limits: Limits,
     /// Where log lines, standard output and standard error of guests go.
@@ -39,6 +42,7 @@ impl Default for Options {
             cache: None,
             max_file: 64 << 20,
             load_timeout: Duration::from_secs(60),
+            connections: 512,
             limits: Limits::default(),
             log: Arc::new(TracingLog),
         }
@@ -74,6 +78,16 @@ pub struct Limits {
     pub outbox_total: usize,
     /// Headers of one published message.
     pub outbox_headers: usize,
+    /// Outbound requests in one call.
+    pub http_requests: u32,
+    /// Outbound requests that are open at once, in one call.
+    pub http_at_once: usize,
+    /// Header fields of one request, each with what it takes to keep it.
+    pub http_fields: usize,
+    /// What of a request's body the host takes at once, and holds at most twice.
+    pub http_chunk: usize,
+    /// The head of a response, and what of its body is read ahead.
+    pub http_head: usize,
 }
 
 impl Default for Limits {
@@ -92,6 +106,11 @@ impl Default for Limits {
             outbox_messages: 1_024,
             outbox_total: 16 << 20,
             outbox_headers: 128,
+            http_requests: 1_000,
+            http_at_once: 16,
+            http_fields: 16 << 10,
+            http_chunk: 16 << 10,
+            http_head: 32 << 10,
         }
     }
 }

@@ -17,7 +17,9 @@ use crate::bindings::consumer::ConsumerPre;
 use crate::bindings::messaging::MessagingCorePre;
 use crate::engine::Host;
 use crate::guest::{Guest, Work};
+use crate::http::client::Client;
 use crate::log::LogSink;
+use crate::lookout::Lookout;
 use crate::options::Limits;
 use crate::run::{self, Finished, Live};
 use crate::threads;
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) settings: PluginSettings,
     pub(crate) limits: Limits,
     pub(crate) log: Arc<dyn LogSink>,
+    pub(crate) http: Arc<Client>,
+    pub(crate) lookout: Lookout,
 }
 
 /// The handler of a component, ready to be instantiated.

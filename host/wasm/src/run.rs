@@ -82,6 +82,9 @@ pub(crate) async fn call(plugin: Arc<Loaded>, work: Arc<Work>, deadline: Instant
             return broken(&plugin, &work, text, memory);
         }
     };
+    if let Some(http) = &guest.http {
+        http.outbound.note_cut();
+    }
     let ran = threads::ran();
     let finished = match answer {
         Answer::One(result) => {
@@ -201,16 +204,18 @@ impl Live {
         }
     }
 
-    /// Only after success, not for ever, and not once it has grown fat.
+    /// Only after success, with nothing left open, not for ever, and not once it
+    /// has grown fat.
     fn may_be_reused(&self, finished: &Finished) -> bool {
         let succeeded = match finished {
             Finished::One(outcome) => outcome.result.is_ok(),
             Finished::Many(outcomes) => outcomes.iter().all(|outcome| outcome.result.is_ok()),
             Finished::Started(result) => result.is_ok(),
         };
-        let grown = self.store.data().memory.used();
+        let guest = self.store.data();
+        let grown = guest.memory.used();
         let most = (self.first_memory * REUSE_GROWTH).max(self.first_memory + REUSE_GROWTH_FLOOR);
-        succeeded && self.calls < REUSE_CALLS && grown <= most
+        succeeded && guest.asks_nobody() && self.calls < REUSE_CALLS && grown <= most
     }
 }
 

@@ -87,6 +87,7 @@ const FUNCTIONS: &[(&str, &str, &str)] = &[
 
 const PACKAGE: &str = "holdfast:consumer/";
 const VERSION: &str = "0.1.0";
+const HTTP: &str = "wasi:http/";
 const MESSAGING: &str = "wasi:messaging/";
 const MESSAGING_VERSION: &str = "0.2.0-draft";
 
@@ -186,6 +187,10 @@ fn check_import(
         (MESSAGING, World::Messaging) => {
             version == MESSAGING_VERSION && ["types", "producer"].contains(&interface)
         }
+        (HTTP, World::BatchConsumer) => false,
+        (HTTP, _) => {
+            version.starts_with("0.2.") && ["types", "outgoing-handler"].contains(&interface)
+        }
         _ => WASI.contains(&package) && version.starts_with("0.2."),
     };
     if known {
@@ -195,7 +200,13 @@ fn check_import(
         (PACKAGE, "state" | "outbox") if world == World::BatchConsumer => {
             ": an effect could not name its message"
         }
-        ("wasi:http/", _) => ": outbound HTTP is not available to handlers of this host",
+        (HTTP, "types" | "outgoing-handler") if world == World::BatchConsumer => {
+            ": a request could not name its message"
+        }
+        (HTTP, "types" | "outgoing-handler" | "client" | "handler") => {
+            ": this host speaks wasi:http 0.2"
+        }
+        (HTTP, _) => ": handlers make requests and serve none",
         (PACKAGE, _) if version != VERSION => ": this host speaks version 0.1.0",
         _ => "",
     };

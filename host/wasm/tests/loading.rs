@@ -132,16 +132,6 @@ async fn an_unknown_import_is_named_with_its_signature() {
 }
 
 #[tokio::test]
-async fn outbound_http_is_not_there_and_the_error_says_so() {
-    let import = r#"(import "wasi:http/outgoing-handler@0.2.0" (instance
-        (export "handle" (func))))"#;
-    let text = refusal(&host(), guest_with(import, 1, OK))
-        .await
-        .to_string();
-    assert!(text.contains("outbound HTTP"), "{text}");
-}
-
-#[tokio::test]
 async fn an_import_of_another_shape_is_shown_beside_the_right_one() {
     let import = r#"(import "holdfast:consumer/vars@0.1.0" (instance
         (export "get" (func (param "name" string) (result string)))))"#;

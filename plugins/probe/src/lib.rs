@@ -4,6 +4,7 @@
 use std::hint::{black_box, spin_loop};
 use std::time::{Duration, Instant};
 
+use holdfast_sdk::http::HttpError;
 use holdfast_sdk::serde_json::{self, error::Category};
 use holdfast_sdk::{Context, Failure, Message, Outgoing, handler};
 use serde::{Deserialize, Serialize};
@@ -53,8 +54,8 @@ fn probe(message: Message, ctx: &Context) -> Result<(), Failure> {
     write_log(ctx, script.log_bytes);
     let _held = grow(script.grow_mib);
     busy(Duration::from_millis(script.busy_ms));
-    if script.http_get.is_some() {
-        return Err(Failure::retry("http_get is not available in this build"));
+    if let Some(url) = script.http_get {
+        fetch(ctx, url)?;
     }
     if script.spin {
         loop {
@@ -128,6 +129,14 @@ fn busy(time: Duration) {
     while start.elapsed() < time {
         spin_loop();
     }
+}
+
+fn fetch(ctx: &Context, url: String) -> Result<(), Failure> {
+    let answer = ctx.http().get(url)?;
+    if answer.status > 399 {
+        return Err(Failure::retry(HttpError::Status(Box::new(answer)).to_string()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use holdfast_sdk::http::{Request, Response};
 use holdfast_sdk::{Target, TestContext, serde_json::Value};
 
 fn run(test: &TestContext, body: &str) -> Result<(), Failure> {
@@ -94,8 +95,30 @@ fn without_a_state_the_count_is_null() {
 }
 
 #[test]
-fn http_get_is_a_retry_that_says_why() {
-    let answer = run(&TestContext::new(), r#"{"http_get": "http://example.com"}"#);
-    let expected = Failure::retry("http_get is not available in this build");
-    assert_eq!(answer, Err(expected));
+fn http_get_asks_once_and_a_failure_or_a_status_over_399_is_a_retry() {
+    let body = r#"{"http_get": "http://example.com/x", "publish_to": "out"}"#;
+    for status in [200, 204, 302, 399] {
+        let test = TestContext::new().reply(Response::new(status));
+        assert_eq!(run(&test, body), Ok(()), "{status}");
+        assert_eq!(test.requests(), [Request::get("http://example.com/x")]);
+        assert_eq!(test.published().len(), 1);
+    }
+    for status in [400, 404, 500] {
+        let test = TestContext::new().reply(Response::new(status));
+        let Err(Failure::Retry { reason, .. }) = run(&test, body) else {
+            panic!("{status} must be a retry");
+        };
+        assert!(reason.contains(&status.to_string()), "{reason}");
+        assert!(test.published().is_empty());
+    }
+    let test = TestContext::new().reply_error(HttpError::Denied);
+    let answer = run(&test, body);
+    assert!(matches!(answer, Err(Failure::Retry { .. })), "{answer:?}");
+}
+
+#[test]
+fn http_get_comes_before_a_reject() {
+    let test = TestContext::new().reply(Response::new(500));
+    let answer = run(&test, r#"{"reject": "no", "http_get": "http://example.com"}"#);
+    assert!(matches!(answer, Err(Failure::Retry { .. })), "{answer:?}");
 }

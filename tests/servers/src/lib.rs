@@ -1,6 +1,7 @@
 //! Private servers for tests, the demo and the benchmark: [`Redis`] and
 //! [`RabbitMq`] on free loopback ports with their data in temporary folders,
-//! and a [`Proxy`] to put between them and a client. A [`Program`] is any other
+//! and a [`Proxy`] to put between them and a client; a [`ThirdParty`] that
+//! handlers ask over HTTP. A [`Program`] is any other
 //! process that has to end with the test, such as a host under test.
 //!
 //! Nothing is shared with a server that the machine runs, and nothing is left
@@ -33,6 +34,7 @@ mod redis;
 mod resp;
 mod shared;
 mod signal;
+mod third_party;
 mod wait;
 mod watchdog;
 
@@ -42,4 +44,5 @@ pub use proxy::Proxy;
 pub use rabbitmq::{RabbitMq, RabbitMqBuilder};
 pub use redis::{Redis, RedisBuilder};
 pub use shared::{shared_rabbitmq, shared_redis, unique};
+pub use third_party::{Asked, ThirdParty, answer};
 pub use wait::wait_for;

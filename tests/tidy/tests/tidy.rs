@@ -18,12 +18,14 @@ const LAYERS: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that belong to one adapter.
-const VENDORS: [(&str, &str); 5] = [
+const VENDORS: [(&str, &str); 7] = [
     ("lapin", "holdfast-rabbitmq"),
     ("redis", "holdfast-redis"),
     ("redb", "holdfast-embedded"),
     ("wasmtime", "holdfast-wasm"),
     ("wasmtime-wasi", "holdfast-wasm"),
+    ("wasmtime-wasi-http", "holdfast-wasm"),
+    ("hyper", "holdfast-wasm"),
 ];
 
 #[test]

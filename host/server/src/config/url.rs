@@ -1,7 +1,8 @@
 //! Server addresses, taken apart without ever being shown.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+
+pub use holdfast_core::destination::Host;
 
 /// What is wrong with an address. No variant holds any part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,36 +34,6 @@ pub enum UrlError {
     /// The database of a Redis address is not a number.
     #[error("its database is not a whole number")]
     BadDatabase,
-}
-
-/// The server's name or address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// A name.
-    Name(String),
-    /// An address.
-    Ip(IpAddr),
-}
-
-impl Host {
-    /// Whether it is this machine for certain.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        match self {
-            Self::Name(name) => name == "localhost" || name.ends_with(".localhost"),
-            Self::Ip(ip) => ip.to_canonical().is_loopback(),
-        }
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
-            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
-        }
-    }
 }
 
 /// The parts of an address; user and password are left out.
@@ -156,7 +127,7 @@ fn host_and_port(server: &str) -> Result<(Option<Host>, Option<u16>), UrlError> 
         if name.is_empty() {
             return Err(UrlError::NoHost);
         }
-        (host_name(name).ok_or(UrlError::BadHost)?, port)
+        (Host::parse(name).ok_or(UrlError::BadHost)?, port)
     };
     let port = match port {
         None => None,
@@ -166,23 +137,6 @@ fn host_and_port(server: &str) -> Result<(Option<Host>, Option<u16>), UrlError> 
         },
     };
     Ok((Some(host), port))
-}
-
-/// A host name (letters, digits, `-`, `_` and dots) or an IPv4 address.
-pub(super) fn host_name(text: &str) -> Option<Host> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Some(Host::Ip(ip));
-    }
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-    };
-    let looks_like_ip = text.chars().all(|c| c.is_ascii_digit() || c == '.');
-    let good = text.len() <= 253 && text.split('.').all(label) && !looks_like_ip;
-    good.then(|| Host::Name(text.to_ascii_lowercase()))
 }
 
 fn percents_are_whole(text: &str) -> bool {

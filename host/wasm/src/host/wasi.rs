@@ -5,9 +5,10 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use holdfast_ports::plugins::Interrupt;
 use tokio::io::AsyncWrite;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -16,17 +17,16 @@ use wasmtime_wasi_io::bindings::wasi::io::poll;
 use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
+use super::streams;
 use crate::guest::{Guest, Stop};
 use crate::log::{CallLog, Source};
+use crate::lookout::Lookout;
 
 /// The state behind WASI's imports.
 pub(crate) struct Wasi {
     context: WasiCtx,
     pub(crate) table: ResourceTable,
 }
-
-/// How often a guest that waits for the host is asked whether it must stop.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Adds WASI to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -35,6 +35,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     // themselves.
     linker.allow_shadowing(true);
     poll::add_to_linker::<Guest, Waits>(linker, |guest| guest)?;
+    streams::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -109,34 +110,40 @@ impl poll::HostPollable for &mut Guest {
 
 /// Watches over a guest that waits for the host.
 pub(crate) struct Watch {
-    deadline: std::time::Instant,
+    deadline: Instant,
     limit: Duration,
-    work: std::sync::Arc<crate::guest::Work>,
+    lookout: Lookout,
+    interrupt: Option<Interrupt>,
 }
 
 impl Watch {
     pub(crate) fn over(guest: &Guest) -> Self {
+        let call = guest.work.first();
         Self {
             deadline: guest.deadline(),
             limit: guest.shared.settings.deadline,
-            work: guest.work.clone(),
+            lookout: guest.shared.lookout.clone(),
+            interrupt: call.map(|call| call.interrupt.clone()),
         }
     }
 
     /// Returns when the guest must stop.
-    pub(crate) async fn wait(&self) -> Stop {
-        loop {
-            let left = self
-                .deadline
-                .saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() {
-                return Stop::Deadline(self.limit);
-            }
-            let call = self.work.first();
-            if call.is_some_and(|call| call.interrupt.is_set()) {
-                return Stop::Interrupted;
-            }
-            tokio::time::sleep(left.min(LOOK)).await;
+    pub(crate) async fn wait(self) -> Stop {
+        let Self {
+            deadline,
+            limit,
+            lookout,
+            interrupt,
+        } = self;
+        let past_deadline = tokio::time::sleep_until(deadline.into());
+        let Some(interrupt) = interrupt else {
+            past_deadline.await;
+            return Stop::Deadline(limit);
+        };
+        tokio::select! {
+            biased;
+            () = lookout.interrupted(interrupt) => Stop::Interrupted,
+            () = past_deadline => Stop::Deadline(limit),
         }
     }
 }

@@ -139,9 +139,15 @@ pub fn guest_with(prelude: &str, pages: u32, body: &str) -> Vec<u8> {
 
 /// A guest for batches; `answers` is how many successes it gives.
 pub fn batch_guest(answers: u32) -> Vec<u8> {
+    batch_guest_with("", answers)
+}
+
+/// The same with more in front, such as imports.
+pub fn batch_guest_with(prelude: &str, answers: u32) -> Vec<u8> {
     let text = format!(
         r#"(component
             {TYPES}
+            {prelude}
             (core module $m
                 (memory (export "memory") 4)
                 (global $free (mut i32) (i32.const 65536))

@@ -6,3 +6,4 @@ mod faults;
 mod lifecycle;
 mod main_job;
 mod operating;
+mod outbound;

@@ -17,7 +17,7 @@ pub(super) use consumer::{ClaimKeys, ConsumerKeys, LeaseKeys, OrderKeys, OrderMo
 use super::reader::{Field, Node, Reader, Table};
 use super::report::Problem;
 use super::secret::{Secret, SecretUrl};
-use super::url::host_name;
+use super::url::Host;
 use super::valid::{AllowHost, Instances, LogFormat};
 use super::values::{
     DAY, MILLI, MINUTE, boolean, choice, duration, integer, list, name, parsed, path, path_inside,
@@ -146,7 +146,7 @@ fn token(r: &mut Reader<'_>, node: &Node<'_>) -> Option<String> {
 fn host(r: &mut Reader<'_>, node: &Node<'_>) -> Option<String> {
     let check = |text: &str| {
         let (name, port) = text.rsplit_once(':').unwrap_or((text, "1"));
-        let good = host_name(name).is_some() && port.parse::<u16>().is_ok_and(|port| port > 0);
+        let good = Host::parse(name).is_some() && port.parse::<u16>().is_ok_and(|port| port > 0);
         if good {
             Ok(text.to_ascii_lowercase())
         } else {

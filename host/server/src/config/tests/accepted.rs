@@ -272,11 +272,24 @@ fn what_is_probably_not_meant_is_a_warning() {
             swap("[plugins.p]", "path = \"q.redb\"\n[plugins.p]"),
             "2:2 the store is in memory, but the queues of the broker `main` outlive the host",
         ),
+        (
+            swap(
+                "[plugins.p]",
+                "[plugins.p]\nallow-hosts = [\"localhost:9000\", \"10.0.0.0/8\"]",
+            ),
+            "8:15 `localhost:9000` in `plugins.p.allow-hosts` leads to this machine",
+        ),
     ] {
         let found = warnings(&text);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with(expected), "{found:?}");
     }
+}
+
+#[test]
+fn localhost_with_its_address_is_no_warning() {
+    let text = "[plugins.p]\nallow-hosts = [\"localhost\", \"127.0.0.0/8\"]";
+    assert_eq!(warnings(&swap("[plugins.p]", text)), [""; 0]);
 }
 
 #[test]

@@ -4,11 +4,13 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use holdfast_core::destination::Host;
+
 use super::super::raw::{ConsumerKeys, LeaseKeys, OrderMode, PluginKeys, Raw, RetryKeys};
 use super::super::reader::{Field, Reader, suggestion};
 use super::super::report::Problem;
 use super::super::units::show_duration;
-use super::{OnPoison, Plugin, build, groups, schedule, servers};
+use super::{AllowHost, OnPoison, Plugin, build, groups, schedule, servers};
 
 /// Runs all checks.
 pub(super) fn all(r: &mut Reader<'_>, raw: &Raw) {
@@ -62,6 +64,7 @@ fn plugin(r: &mut Reader<'_>, raw: &Raw, name: &str, keys: &PluginKeys) {
                     the timeout only the guest's own running time";
         error(r, &field.at, message, help);
     }
+    allow_hosts(r, name, keys);
     let used = raw
         .consumers
         .iter()
@@ -73,6 +76,37 @@ fn plugin(r: &mut Reader<'_>, raw: &Raw, name: &str, keys: &PluginKeys) {
             None => "its settings are for `holdfast invoke` only".to_owned(),
         };
         warn(r, &keys.at, message, &help);
+    }
+}
+
+/// A name that leads to this machine is never enough by itself.
+fn allow_hosts(r: &mut Reader<'_>, name: &str, keys: &PluginKeys) {
+    let Some(field) = &keys.allow_hosts else {
+        return;
+    };
+    let entries = || field.get().into_iter().flatten();
+    let local = entries().find(|entry| match entry {
+        AllowHost::Name { name, .. } => Host::Name(name.clone()).is_loopback(),
+        _ => false,
+    });
+    let opened = entries().any(|entry| match entry {
+        AllowHost::Address { ip, .. } | AllowHost::Network { ip, .. } => {
+            ip.to_canonical().is_loopback()
+        }
+        _ => false,
+    });
+    if let Some(local) = local
+        && !opened
+    {
+        let message = format!(
+            "`{local}` in `plugins.{name}.allow-hosts` leads to this machine, which needs an entry of its own"
+        );
+        warn(
+            r,
+            &field.at,
+            message,
+            "add the address too, as in \"127.0.0.1:9000\"",
+        );
     }
 }
 

@@ -4,7 +4,6 @@ mod build;
 mod checks;
 mod consumer;
 mod groups;
-mod hosts;
 mod queue;
 mod schedule;
 mod servers;
@@ -19,9 +18,10 @@ pub(super) use build::build;
 pub use consumer::{
     Batch, Claim, Consumer, Lease, OnForeign, OnPoison, Order, Retry, Slot, default_prefetch,
 };
-pub use hosts::{AllowHost, AllowHostError};
 pub use queue::{Binding, Queue, QueueError};
 pub use sources::{Place, PlaceError};
+
+pub use holdfast_core::destination::AllowHost;
 
 use holdfast_core::cutover::Percent;
 

@@ -1,8 +1,9 @@
-//! Which servers a plugin may call.
+//! What an operator lists: names, names below a name, addresses, networks.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
-use crate::config::url::{Host, host_name};
+use super::Host;
+use super::range::{Range, within};
 
 /// Why a text is no entry of `allow-hosts`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,13 +128,52 @@ impl AllowHost {
         if name.contains('*') {
             return Err(AllowHostError::Star);
         }
-        match (host_name(name), star) {
+        match (Host::parse(name), star) {
             (Some(Host::Name(domain)), true) => Ok(Self::Below { domain, port }),
             (Some(Host::Name(name)), false) => Ok(Self::Name { name, port }),
             (Some(Host::Ip(ip)), false) => Ok(Self::Address { ip, port }),
             (Some(Host::Ip(_)), true) => Err(AllowHostError::Star),
             (None, _) => Err(AllowHostError::Host),
         }
+    }
+}
+
+impl AllowHost {
+    /// Does it name this host? Names only; `name` is in lower case.
+    pub(super) fn names(&self, name: &str, to: u16) -> bool {
+        let (fits, port) = match self {
+            Self::Name { name: listed, port } => (listed == name, port),
+            Self::Below { domain, port } => {
+                let below = name.strip_suffix(domain.as_str());
+                (below.is_some_and(|front| front.ends_with('.')), port)
+            }
+            Self::Address { .. } | Self::Network { .. } => return false,
+        };
+        fits && port.is_none_or(|port| port == to)
+    }
+
+    /// Does it cover this address? A network covers an address of a reserved
+    /// range only from within that range: `0.0.0.0/0` says nothing about
+    /// loopback.
+    pub(super) fn covers(&self, address: IpAddr, to: u16, range: Option<Range>) -> bool {
+        match self {
+            Self::Address { ip, port } => {
+                ip.to_canonical() == address && port.is_none_or(|port| port == to)
+            }
+            Self::Network { ip, prefix } => {
+                let (ip, prefix) = canonical(*ip, *prefix);
+                within(address, ip, prefix) && range.is_none_or(|range| range.holds(ip, prefix))
+            }
+            Self::Name { .. } | Self::Below { .. } => false,
+        }
+    }
+}
+
+/// A network of IPv4 addresses that is written as one of IPv6 is what it is.
+fn canonical(ip: IpAddr, prefix: u8) -> (IpAddr, u8) {
+    match (ip.to_canonical(), prefix.checked_sub(96)) {
+        (v4 @ IpAddr::V4(_), Some(shorter)) if ip.is_ipv6() => (v4, shorter),
+        _ => (ip, prefix),
     }
 }
 
