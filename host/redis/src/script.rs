@@ -18,7 +18,9 @@ macro_rules! scripts {
 
 scripts! {
     Begin "begin"
+    BeginMany "begin_many"
     Commit "commit"
+    CommitMany "commit_many"
     Fail "fail"
     Park "park"
     Abandon "abandon"
