@@ -42,6 +42,7 @@ mod error;
 mod incarnation;
 mod link;
 mod options;
+mod pending;
 mod publish;
 mod publishers;
 mod topology;
