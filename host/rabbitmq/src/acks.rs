@@ -2,6 +2,12 @@
 //! they add up to. Nothing waits for the broker while it delivers, and nothing
 //! is concluded from what was sent.
 //!
+//! Each frame is a command to the queue, which writes it to disk. So while a good
+//! part of the prefetch is open and settlements follow each other closely, they
+//! wait for others, at most [`SHARE`] and until there are many; what lies beyond
+//! an open delivery waits once more, for it is one frame with those before it if
+//! they follow. On a channel with less to do nothing waits.
+//!
 //! # The end of a channel
 //!
 //! A quorum queue's client inside the broker lets 32 commands be on their way to
@@ -32,14 +38,20 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::coalesce::{Coalescer, Frame, How};
+use crate::coalesce::{Beyond, Frame, How};
+use crate::pending::{Cancelled, Pace, Pending, SHARE};
 
 /// Frames that the broker passes on at once when nothing else is on its way:
 /// below its 32, since what it had kept aside becomes a few commands more.
 const AT_ONCE: usize = 24;
 
-/// How long settlements may wait for others to share frames with.
+/// How long settlements may wait for others to share frames with, when messages
+/// go back or no more come.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// The part of the prefetch that has to be open for settlements to wait, and that
+/// they may add up to while they do.
+const PART: usize = 4;
 
 /// How often a channel is looked at while an answer is awaited.
 const LOOK: Duration = Duration::from_millis(100);
@@ -65,28 +77,6 @@ pub(crate) struct Acks {
     task: JoinHandle<()>,
     /// What keeps other consumers away until the channel ends.
     _alone: Option<Consumer>,
-}
-
-#[derive(Default)]
-struct Pending {
-    coalescer: Coalescer,
-    frames: Vec<Frame>,
-    /// The task was told.
-    told: bool,
-    /// Some of what was settled goes back.
-    goes_back: bool,
-    /// Nothing more is delivered.
-    cancelled: Option<Cancelled>,
-}
-
-/// Since a cancel.
-#[derive(Clone, Copy)]
-struct Cancelled {
-    /// Frames that the queue may not have applied yet; at first unknown, thus
-    /// as many as there may be.
-    on_their_way: usize,
-    /// How long to wait until they are.
-    applied_after: Duration,
 }
 
 impl Acks {
@@ -172,12 +162,8 @@ impl Acks {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Is it better to wait for more? After a cancel, and when messages go back,
-    /// as they do just before a cancel: sooner, they would be delivered to this
-    /// consumer again.
-    fn gathers(&self) -> bool {
-        let pending = self.pending();
-        pending.goes_back || pending.cancelled.is_some()
+    fn part(&self) -> usize {
+        (usize::from(self.prefetch) / PART).max(1)
     }
 
     fn tell(&self, mut pending: MutexGuard<'_, Pending>) {
@@ -205,10 +191,24 @@ impl Acks {
 
     /// Sends what was settled, with pauses. To be called in turn.
     async fn send_all(&self) {
-        while self.send(&mut self.pending()) {
+        while self.send(&mut self.pending(), Beyond::All) {
             self.answered().await;
             self.applied().await;
         }
+    }
+
+    /// Sends what was settled but for what may share a frame with others later.
+    /// False when nothing may be held back at the moment.
+    fn send_shared(&self) -> bool {
+        let mut pending = self.pending();
+        let shares = pending.shares(self.part());
+        if shares {
+            self.send(&mut pending, Beyond::Held);
+            if pending.coalescer.holds() {
+                self.tell(pending);
+            }
+        }
+        shares
     }
 
     /// Waits until the queue has applied what is on its way.
@@ -249,20 +249,19 @@ impl Acks {
     /// lock, so that they arrive in the order in which they were decided. The
     /// library queues a frame when its future is first polled; the rest of the
     /// future is a wait that nobody needs.
-    fn send(&self, pending: &mut Pending) -> bool {
+    fn send(&self, pending: &mut Pending, beyond: Beyond) -> bool {
+        pending.sending(Instant::now());
         let Pending {
             coalescer,
             frames,
-            told,
-            goes_back,
             cancelled,
+            ..
         } = pending;
-        (*told, *goes_back) = (false, false);
         let most = match cancelled {
             Some(cancelled) => AT_ONCE - cancelled.on_their_way,
             None => usize::MAX,
         };
-        let more = coalescer.take(frames, most);
+        let more = coalescer.take(frames, most, beyond);
         if let Some(cancelled) = cancelled {
             cancelled.on_their_way += frames.len();
         }
@@ -291,22 +290,26 @@ impl Drop for Acks {
         self.task.abort();
         let mut pending = std::mem::take(&mut *self.pending());
         pending.cancelled = None;
-        self.send(&mut pending);
+        self.send(&mut pending, Beyond::All);
     }
 }
 
 async fn send_when_told(acks: Weak<Acks>, work: Arc<Notify>) {
     loop {
         work.notified().await;
-        match acks.upgrade().map(|acks| acks.gathers()) {
-            Some(true) => sleep(GATHER).await,
+        match acks.upgrade().map(|acks| acks.pending().pace(acks.part())) {
+            Some(Pace::Gather) => sleep(GATHER).await,
+            // Told again when it is worth it.
+            Some(Pace::Share) => drop(timeout(SHARE, work.notified()).await),
             // Others that are ready to settle do so first and share the frames.
-            Some(false) => tokio::task::yield_now().await,
+            Some(Pace::Now) => tokio::task::yield_now().await,
             None => return,
         }
         let Some(acks) = acks.upgrade() else { return };
         let _turn = acks.turn.lock().await;
-        acks.send_all().await;
+        if !acks.send_shared() {
+            acks.send_all().await;
+        }
     }
 }
 
@@ -323,6 +326,13 @@ impl Settler for Acks {
         let mut pending = self.pending();
         pending.coalescer.settle(ticket.tag, how);
         pending.goes_back |= how != How::Ack;
+        let part = self.part();
+        let many = pending.coalescer.fresh() == part;
+        let last = pending.coalescer.open() + 1 == part;
+        if many || last {
+            // There is a reason to wait no longer.
+            pending.told = false;
+        }
         self.tell(pending);
         Ok(())
     }

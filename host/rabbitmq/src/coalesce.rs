@@ -1,6 +1,7 @@
 //! Which frames settle a set of deliveries: one for each run of equal ones before
 //! the oldest delivery that is still open, one each for what was settled beyond
-//! it, so that a slow message holds up no other.
+//! it, so that a slow message holds up no other. Those may be held back once, in
+//! case the open ones before them follow at once: all are then one frame.
 //!
 //! ```text
 //!  tags       1    2    3    4    5    6    7    8
@@ -45,6 +46,15 @@ enum Fate {
     Gone,
 }
 
+/// What is to be done with deliveries that were settled beyond an open one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// They are settled too.
+    All,
+    /// Only those that were held back before; the others are held back now.
+    Held,
+}
+
 /// Neighbours that are settled in the same way.
 struct Run {
     back: bool,
@@ -73,14 +83,33 @@ pub(crate) struct Coalescer {
     /// In the order of their tags; what is gone is dropped from time to time.
     window: VecDeque<(u64, Fate)>,
     gone: usize,
+    open: usize,
     /// Settled since the last [`Coalescer::take`].
     fresh: Vec<u64>,
+    /// Settled before, beyond an open delivery, and held back.
+    held: Vec<u64>,
 }
 
 impl Coalescer {
     /// A delivery arrived. Tags only grow.
     pub(crate) fn delivered(&mut self, tag: u64) {
         self.window.push_back((tag, Fate::Open));
+        self.open += 1;
+    }
+
+    /// Deliveries that are not settled.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Deliveries that were settled since frames were last taken.
+    pub(crate) fn fresh(&self) -> usize {
+        self.fresh.len()
+    }
+
+    /// Was anything held back?
+    pub(crate) fn holds(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Settles a delivery; false when it is not open.
@@ -93,17 +122,26 @@ impl Coalescer {
         }
         self.window[index].1 = Fate::Settled(how);
         self.fresh.push(tag);
+        self.open -= 1;
         true
     }
 
     /// Appends frames for what was settled until there are `most` of them. True
-    /// when there are more to come.
-    pub(crate) fn take(&mut self, frames: &mut Vec<Frame>, most: usize) -> bool {
+    /// when there are more to come for want of room.
+    pub(crate) fn take(&mut self, frames: &mut Vec<Frame>, most: usize, beyond: Beyond) -> bool {
         self.take_settled_prefix(frames, most);
+        let mut due = std::mem::take(&mut self.held);
         let mut fresh = std::mem::take(&mut self.fresh);
-        fresh.sort_unstable();
-        fresh.retain(|&tag| self.keep_or_take(tag, frames, most));
-        self.fresh = fresh;
+        match beyond {
+            Beyond::All => due.append(&mut fresh),
+            Beyond::Held => {
+                fresh.retain(|&tag| self.is_settled(tag));
+                self.held = fresh;
+            }
+        }
+        due.sort_unstable();
+        due.retain(|&tag| self.keep_or_take(tag, frames, most));
+        self.fresh = due;
         self.compact();
         let more = matches!(self.window.front(), Some((_, Fate::Settled(_))));
         more || !self.fresh.is_empty()
@@ -154,6 +192,11 @@ impl Coalescer {
         false
     }
 
+    fn is_settled(&self, tag: u64) -> bool {
+        let fate = self.find(tag).map(|index| self.window[index].1);
+        matches!(fate, Some(Fate::Settled(_)))
+    }
+
     fn find(&self, tag: u64) -> Option<usize> {
         self.window.binary_search_by_key(&tag, |slot| slot.0).ok()
     }
@@ -167,201 +210,5 @@ impl Coalescer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn after(deliveries: u64, settled: &[(u64, How)]) -> Vec<Frame> {
-        let mut coalescer = Coalescer::default();
-        (1..=deliveries).for_each(|tag| coalescer.delivered(tag));
-        for &(tag, how) in settled {
-            assert!(coalescer.settle(tag, how));
-        }
-        let mut frames = Vec::new();
-        assert!(!coalescer.take(&mut frames, usize::MAX));
-        frames
-    }
-
-    const fn ack(tag: u64) -> Frame {
-        Frame::Ack {
-            tag,
-            multiple: false,
-        }
-    }
-
-    const fn all_to(tag: u64) -> Frame {
-        let multiple = true;
-        Frame::Ack { tag, multiple }
-    }
-
-    const fn back(tag: u64, multiple: bool) -> Frame {
-        Frame::Back { tag, multiple }
-    }
-
-    #[test]
-    fn everything_before_the_oldest_open_delivery_is_acknowledged_at_once() {
-        let settled = [(3, How::Ack), (1, How::Ack), (2, How::Ack)];
-        assert_eq!(after(4, &settled), [all_to(3)]);
-    }
-
-    #[test]
-    fn beyond_an_open_delivery_each_is_acknowledged_by_itself() {
-        let settled = [(4, How::Ack), (2, How::Ack), (1, How::Ack), (6, How::Ack)];
-        assert_eq!(after(6, &settled), [all_to(2), ack(4), ack(6)]);
-    }
-
-    #[test]
-    fn each_run_of_equal_settlements_costs_one_frame() {
-        let settled = [
-            (1, How::Ack),
-            (2, How::Back),
-            (3, How::BackInOrder),
-            (4, How::Ack),
-            (5, How::Ack),
-        ];
-        assert_eq!(after(5, &settled), [ack(1), back(3, true), all_to(5)]);
-    }
-
-    #[test]
-    fn no_frame_gives_more_back_than_a_queue_keeps_in_order() {
-        let settled: Vec<_> = (1..=70).map(|tag| (tag, How::BackInOrder)).collect();
-        let expected = [back(32, true), back(64, true), back(70, true)];
-        assert_eq!(after(70, &settled), expected);
-    }
-
-    #[test]
-    fn what_finds_no_room_is_sent_the_next_time() {
-        let mut coalescer = Coalescer::default();
-        (1..=6).for_each(|tag| coalescer.delivered(tag));
-        for (tag, how) in [(1, How::Ack), (2, How::Back), (4, How::Ack), (6, How::Back)] {
-            assert!(coalescer.settle(tag, how));
-        }
-        for (expected, more) in [
-            (ack(1), true),
-            (back(2, false), true),
-            (ack(4), true),
-            (back(6, false), false),
-        ] {
-            let mut frames = Vec::new();
-            assert_eq!(coalescer.take(&mut frames, 1), more);
-            assert_eq!(frames, [expected]);
-        }
-    }
-
-    #[test]
-    fn what_goes_back_in_order_waits_for_all_before_it() {
-        let mut coalescer = Coalescer::default();
-        (1..=4).for_each(|tag| coalescer.delivered(tag));
-        let mut frames = Vec::new();
-        for tag in [3, 4] {
-            assert!(coalescer.settle(tag, How::BackInOrder));
-        }
-        assert!(coalescer.settle(1, How::Ack));
-        assert!(!coalescer.take(&mut frames, usize::MAX));
-        assert_eq!(frames, [ack(1)]);
-        assert!(coalescer.settle(2, How::Back));
-        assert!(!coalescer.take(&mut frames, usize::MAX));
-        assert_eq!(frames[1..], [back(4, true)]);
-    }
-
-    #[test]
-    fn a_delivery_that_stays_open_for_ever_costs_no_memory_for_those_after_it() {
-        let mut coalescer = Coalescer::default();
-        coalescer.delivered(1);
-        let mut frames = Vec::new();
-        for tag in 2..100_000 {
-            coalescer.delivered(tag);
-            coalescer.settle(tag, How::Ack);
-            coalescer.take(&mut frames, usize::MAX);
-        }
-        assert_eq!(frames.len(), 99_998);
-        assert!(coalescer.window.len() < 100, "{}", coalescer.window.len());
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Deliver(u8),
-        Settle(prop::sample::Index, How),
-        Take(usize),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        let how = prop_oneof![
-            5 => Just(How::Ack),
-            1 => Just(How::Back),
-            1 => Just(How::BackInOrder)
-        ];
-        prop_oneof![
-            2 => (1_u8..20).prop_map(Step::Deliver),
-            8 => (any::<prop::sample::Index>(), how).prop_map(|(i, h)| Step::Settle(i, h)),
-            2 => Just(Step::Take(usize::MAX)),
-            2 => (1_usize..5).prop_map(Step::Take),
-        ]
-    }
-
-    /// The broker's side of one channel, as strict as RabbitMQ.
-    #[derive(Default)]
-    struct Channel {
-        unsettled: BTreeSet<u64>,
-        settled: BTreeMap<u64, How>,
-    }
-
-    impl Channel {
-        fn receive(&mut self, frame: Frame) {
-            let (Frame::Ack { tag, multiple } | Frame::Back { tag, multiple }) = frame;
-            let back = matches!(frame, Frame::Back { .. });
-            assert!(self.unsettled.contains(&tag), "unknown delivery tag {tag}");
-            let rest = self.unsettled.split_off(&(tag + 1));
-            let upto = std::mem::replace(&mut self.unsettled, rest);
-            for other in upto {
-                if multiple || other == tag {
-                    let how = self.settled.get(&other).copied();
-                    assert!(how.is_some(), "{other} settled by {frame:?}");
-                    assert_eq!(how != Some(How::Ack), back, "{other} settled by {frame:?}");
-                } else {
-                    self.unsettled.insert(other);
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn only_what_was_settled_is_settled_and_nothing_is_forgotten(
-            steps in prop::collection::vec(step(), 1..200)
-        ) {
-            let (mut coalescer, mut channel) = (Coalescer::default(), Channel::default());
-            let (mut last, mut open, mut frames) = (0, Vec::new(), Vec::new());
-            for step in steps.into_iter().chain([Step::Take(usize::MAX)]) {
-                match step {
-                    Step::Deliver(count) => for _ in 0..count {
-                        last += 1;
-                        coalescer.delivered(last);
-                        channel.unsettled.insert(last);
-                        open.push(last);
-                    },
-                    Step::Settle(index, how) if !open.is_empty() => {
-                        let tag = open.swap_remove(index.index(open.len()));
-                        prop_assert!(coalescer.settle(tag, how));
-                        prop_assert!(!coalescer.settle(tag, how), "settled twice");
-                        channel.settled.insert(tag, how);
-                    }
-                    Step::Settle(..) => {}
-                    Step::Take(most) => {
-                        coalescer.take(&mut frames, most);
-                        prop_assert!(frames.len() <= most);
-                        frames.drain(..).for_each(|frame| channel.receive(frame));
-                    }
-                }
-            }
-            let oldest = open.iter().min().copied().unwrap_or(u64::MAX);
-            for tag in &channel.unsettled {
-                let waits = channel.settled.get(tag) == Some(&How::BackInOrder) && *tag > oldest;
-                prop_assert!(waits || open.contains(tag), "{tag} was forgotten");
-            }
-        }
-    }
-}
+#[path = "coalesce_tests.rs"]
+mod tests;

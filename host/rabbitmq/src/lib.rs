@@ -45,6 +45,7 @@ mod incarnation;
 mod link;
 mod look;
 mod options;
+mod pending;
 mod publish;
 mod publishers;
 mod topology;

@@ -127,3 +127,27 @@ async fn dropping_a_client_that_took_messages_gives_them_to_another() {
     let expected: Vec<String> = (0..100).map(|n| n.to_string()).collect();
     assert_eq!(seen, expected, "all of them, in order");
 }
+
+/// While much is open, what is settled beyond it waits for company; not for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_behind_slow_ones_makes_room_for_another_all_the_same() {
+    const PREFETCH: u16 = 64;
+    const MORE: usize = 50;
+    let server = shared().await;
+    let (broker, queue) = (client(server), unique("slow"));
+    prepare(&broker, &topology(&queue, &[])).await;
+    publish_many(&broker, &queue, usize::from(PREFETCH) + MORE).await;
+    let mut subscription = subscribe(&broker, &queue, PREFETCH).await;
+    let settler = subscription.settler();
+    let mut slow = Vec::new();
+    for _ in 1..PREFETCH {
+        slow.push(next(&mut subscription).await.ticket);
+    }
+    for _ in 0..MORE {
+        let quick = next(&mut subscription).await;
+        settler.settle(quick.ticket, ack()).expect("a live channel");
+    }
+    // There is only one place besides the slow ones, so each made room.
+    next(&mut subscription).await;
+    assert_eq!(slow.len(), usize::from(PREFETCH) - 1);
+}

@@ -8,6 +8,8 @@ use crate::script::Which;
 
 /// Room for arguments; a begin without extras is just below.
 const ROOM: usize = 384;
+/// Room for each key, and what goes with it in a call for many.
+const ROOM_EACH: usize = 96;
 
 /// Longest `keep` that Redis can add to its clock without trouble: 100 years.
 const LONGEST_MS: u64 = 100 * 365 * 24 * 3_600_000;
@@ -23,7 +25,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(which: Which, keys: &[&str]) -> Self {
-        let mut command = Cmd::with_capacity(keys.len() + 16, ROOM);
+        let mut command = Cmd::with_capacity(2 * keys.len() + 16, ROOM + ROOM_EACH * keys.len());
         command
             .arg("EVALSHA")
             .arg(which.text().hash.as_str())

@@ -1,5 +1,6 @@
 //! The steps of a claim.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::claim::steps::Shown;
@@ -13,22 +14,53 @@ use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot, StateChange, encode_outbox};
 use holdfast_ports::store::{Begin, Commit, Place, Slot};
 
+use crate::answers::{LOST, begun, committed};
 use crate::call::{Call, digits};
 use crate::error::fenced;
+use crate::link::{Common, Plain};
 use crate::names::{Names, head};
 use crate::reason;
-use crate::reply::Reply;
 use crate::script::Which;
 use crate::store::RedisStore;
-
-/// The scripts' word for a token that is no longer the claim's.
-const LOST: i64 = 4;
 
 impl RedisStore {
     pub(crate) async fn ask_begin(
         &self,
         begin: &Begin,
     ) -> Result<BeginAnswer<Snapshot, Outbox>, PortError> {
+        const WHAT: &str = "begin a claim";
+        if let Some(step) = self.plain_begin(begin)
+            && let Some(reply) = self.ask_plain(step, WHAT).await?
+        {
+            return begun(reply);
+        }
+        // Boxed, since the usual case ends before.
+        begun(Box::pin(self.ask(self.begin_call(begin), WHAT)).await?)
+    }
+
+    /// The step, when nothing makes it special but what the claim may say.
+    fn plain_begin(&self, begin: &Begin) -> Option<Plain> {
+        let facts = &begin.facts;
+        let plain = begin.at.slot == Slot::Group && !has_more(begin);
+        plain.then(|| Plain {
+            common: self.common(Which::BeginMany, &begin.at, Some(facts.lock)),
+            claim: self.keys.claim(&begin.at),
+            own: head(facts),
+        })
+    }
+
+    fn common(&self, which: Which, at: &Place, lock: Option<Duration>) -> Common {
+        Common {
+            which,
+            group: at.group.clone(),
+            incarnation: Arc::clone(&self.keys.incarnation),
+            expected: self.expected(),
+            lock,
+            keep: at.keep,
+        }
+    }
+
+    fn begin_call(&self, begin: &Begin) -> Call {
         let (at, facts) = (&begin.at, &begin.facts);
         let mut names = Names::new(self, at, facts.epoch);
         if begin.state {
@@ -42,86 +74,26 @@ impl RedisStore {
             .iter()
             .map(|_| self.keys.rule(&at.group))
             .collect();
-        let mut call = names
+        let call = names
             .call(Which::Begin, &rule)
             .arg(&*self.expected())
             .arg(head(facts))
             .micros(facts.lock)
             .millis(at.keep)
             .micros(facts.assign_timeout);
-        let more = facts.epoch.is_some()
-            || facts.owner_if_new != facts.side
-            || facts.lane.is_some()
-            || facts.sequence.is_some()
-            || facts.rule.is_some()
-            || begin.state;
-        if more {
-            call = call
-                .optional(names.epoch(facts.epoch))
-                .arg(facts.owner_if_new.as_str())
-                .arg(facts.lane.as_ref().map_or("", Lane::as_str))
-                .arg(facts.sequence.map(digits).unwrap_or_default())
-                .arg(if begin.state { "1" } else { "" });
-            if let Some(revision) = facts.rule {
-                call.push(revision);
-            }
+        if !has_more(begin) {
+            return call;
         }
-        let mut reply = self.ask(call, "begin a claim").await?;
-        if let Some(by) = reply.fenced() {
-            return Ok(BeginAnswer::Fenced(by));
+        let mut call = call
+            .optional(names.epoch(facts.epoch))
+            .arg(facts.owner_if_new.as_str())
+            .arg(facts.lane.as_ref().map_or("", Lane::as_str))
+            .arg(facts.sequence.map(digits).unwrap_or_default())
+            .arg(if begin.state { "1" } else { "" });
+        if let Some(revision) = facts.rule {
+            call.push(revision);
         }
-        Ok(match reply.code() {
-            1 => BeginAnswer::Granted {
-                attempt: reply.count()?,
-                fence: reply.number()?,
-                first_seen_ms: reply.number()?,
-                error: reply.optional_text()?,
-                state: reply.snapshot()?,
-            },
-            2 => BeginAnswer::Foreign {
-                side: reply.side()?,
-                state: reply.state()?,
-            },
-            3 => BeginAnswer::Assigned {
-                side: reply.side()?,
-            },
-            4 => BeginAnswer::Done,
-            5 => BeginAnswer::Committed {
-                tries: reply.count()?,
-                attempt: reply.count()?,
-                outbox: reply.outbox()?,
-            },
-            6 => BeginAnswer::Parking {
-                reason: park_reason(&mut reply)?,
-                error: reply.optional_text()?,
-                attempt: reply.count()?,
-                first_seen_ms: reply.number()?,
-                outbox: reply.outbox()?,
-            },
-            7 => BeginAnswer::Parked {
-                reason: park_reason(&mut reply)?,
-            },
-            8 => BeginAnswer::Busy {
-                wait: Duration::from_micros(reply.number()?),
-            },
-            9 => BeginAnswer::Conflict,
-            10 => BeginAnswer::Stale {
-                last: reply.number()?,
-            },
-            11 => BeginAnswer::RuleMoved,
-            // A fence is a time, so it is larger than any of the numbers above.
-            fence if fence > 1_000_000 => {
-                let fence = fence.unsigned_abs();
-                BeginAnswer::Granted {
-                    attempt: 1,
-                    fence,
-                    first_seen_ms: fence / 1000,
-                    error: None,
-                    state: Snapshot::default(),
-                }
-            }
-            _ => return Err(reply.unexpected()),
-        })
+        call
     }
 
     pub(crate) async fn ask_commit(
@@ -130,27 +102,25 @@ impl RedisStore {
         shown: Shown,
         commit: &Commit,
     ) -> Result<CommitAnswer, PortError> {
-        let call = self.commit_call(at, shown, commit)?;
-        let mut reply = self.ask(call, "commit a claim").await?;
-        if let Some(by) = reply.fenced() {
-            return Ok(CommitAnswer::Fenced(by));
+        const WHAT: &str = "commit a claim";
+        if at.slot == Slot::Group && shown.epoch.is_none() && is_plain(commit) {
+            let step = Plain {
+                common: self.common(Which::CommitMany, at, None),
+                claim: self.keys.claim(at),
+                own: shown.token.0.to_be_bytes().to_vec(),
+            };
+            if let Some(reply) = self.ask_plain(step, WHAT).await? {
+                return committed(reply);
+            }
         }
-        Ok(match reply.code() {
-            1 => CommitAnswer::Done,
-            2 => CommitAnswer::Committed {
-                minted: reply.minted()?,
-            },
-            3 => CommitAnswer::StateMoved,
-            LOST => CommitAnswer::Lost,
-            _ => return Err(reply.unexpected()),
-        })
+        let call = self.commit_call(at, shown, commit)?;
+        committed(Box::pin(self.ask(call, WHAT)).await?)
     }
 
     fn commit_call(&self, at: &Place, shown: Shown, commit: &Commit) -> Result<Call, PortError> {
         let effects = &commit.effects;
         let mut names = Names::new(self, at, shown.epoch);
-        let plain = effects.is_empty() && commit.sequence.is_none();
-        if plain {
+        if is_plain(commit) {
             let mut call = names
                 .call(Which::Commit, &[])
                 .arg(&*self.expected())
@@ -363,9 +333,18 @@ impl RedisStore {
     }
 }
 
-fn park_reason(reply: &mut Reply) -> Result<ParkReason, PortError> {
-    let number = reply.number()?;
-    reason::reason(number).ok_or_else(|| {
-        PortError::bad_record(format!("read a claim: no reason has the number {number}"))
-    })
+/// Does it need more than the arguments that every begin has?
+fn has_more(begin: &Begin) -> bool {
+    let facts = &begin.facts;
+    facts.epoch.is_some()
+        || facts.owner_if_new != facts.side
+        || facts.lane.is_some()
+        || facts.sequence.is_some()
+        || facts.rule.is_some()
+        || begin.state
+}
+
+/// Is nothing recorded but the success?
+fn is_plain(commit: &Commit) -> bool {
+    commit.effects.is_empty() && commit.sequence.is_none()
 }

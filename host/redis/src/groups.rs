@@ -11,6 +11,7 @@ use redis::Value;
 
 use crate::call::Call;
 use crate::error::{fenced, unexpected};
+use crate::link::Plain;
 use crate::reply::{Reply, hash, side};
 use crate::script::Which;
 use crate::store::RedisStore;
@@ -210,10 +211,22 @@ impl RedisStore {
 
     /// Runs a script.
     pub(crate) async fn answer(&self, call: Call, what: &'static str) -> Result<Value, PortError> {
-        self.link
-            .send(call.command, Some(call.which), call.replicated)
-            .await
-            .map_err(|error| error.into_port(what))
+        let answer = self.link.call(call).await;
+        answer.map_err(|error| error.into_port(what))
+    }
+
+    /// Takes a step together with those of others. None when it was left, and
+    /// has to be asked for by a script of its own.
+    pub(crate) async fn ask_plain(
+        &self,
+        step: Plain,
+        what: &'static str,
+    ) -> Result<Option<Reply>, PortError> {
+        match self.link.plain(step).await {
+            Ok(Value::Nil) => Ok(None),
+            Ok(answer) => Reply::new(answer, what).map(Some),
+            Err(error) => Err(error.into_port(what)),
+        }
     }
 }
 

@@ -24,6 +24,8 @@
 //! With the slot rule `key` the braces hold `<group>:<key>`, and the claim is
 //! `<service>:{<group>:<key>}:c`, its state `<service>:{<group>:<key>}:s`.
 
+use std::sync::Arc;
+
 use holdfast_core::key::{ClaimKey, Lane};
 use holdfast_core::name::{Consumer, Group};
 use holdfast_ports::store::{LeaseName, Place, Slot};
@@ -34,7 +36,7 @@ use percent_encoding::percent_decode_str;
 pub(crate) struct Keys {
     service: Box<str>,
     /// The key of the incarnation id, sent with every call.
-    pub(crate) incarnation: String,
+    pub(crate) incarnation: Arc<str>,
     pub(crate) pulse: String,
     pub(crate) flags: String,
     pub(crate) changed: String,
@@ -44,7 +46,7 @@ impl Keys {
     pub(crate) fn new(service: &str) -> Self {
         Self {
             service: service.into(),
-            incarnation: format!("{service}:incarnation"),
+            incarnation: format!("{service}:incarnation").into(),
             pulse: format!("{service}:pulse"),
             flags: format!("{service}:flags"),
             changed: format!("{service}:changed"),

@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod answers;
 mod call;
 mod claims;
 mod error;

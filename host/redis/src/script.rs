@@ -19,7 +19,9 @@ macro_rules! scripts {
 scripts! {
     Begin "begin"
     LookAt "look_at"
+    BeginMany "begin_many"
     Commit "commit"
+    CommitMany "commit_many"
     Fail "fail"
     Park "park"
     Abandon "abandon"

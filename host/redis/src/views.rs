@@ -44,7 +44,7 @@ impl RedisStore {
             scan.arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
             let page = self
                 .link
-                .send(scan, None, false)
+                .send(scan)
                 .await
                 .map_err(|error| error.into_port(what))?;
             let (next, names) = scanned(page).ok_or_else(|| unexpected(what))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use common::{begin, commit, is_granted, options, place, shown};
+use common::{begin, commit, is_granted, milliseconds_left, options, place, shown};
 use holdfast_core::claim::{CommitAnswer, ParkReason, StateName};
 use holdfast_core::key::Lane;
 use holdfast_ports::error::Kind;
@@ -15,10 +15,6 @@ use holdfast_ports::store::{Commit, Slot, Store as _};
 use holdfast_redis::{RedisOptions, RedisStore};
 use holdfast_servers::Redis;
 use tokio::task::JoinSet;
-
-fn milliseconds_left(server: &Redis, name: &str) -> Result<i64> {
-    Ok(server.cli(&["PTTL", name])?.parse()?)
-}
 
 #[tokio::test]
 async fn a_plain_success_leaves_28_bytes_and_no_history() -> Result<()> {

@@ -4,7 +4,8 @@
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, ServerErrorKind, Value};
 
-use super::{Job, Settings};
+use super::plain::{Shared, share_out};
+use super::{Ask, Job, Reply, Settings};
 use holdfast_ports::error::Kind;
 
 use crate::error::LinkError;
@@ -39,8 +40,72 @@ impl Health {
     }
 }
 
-/// Sends the commands of all jobs at once and answers them. An error means that
-/// the connection gave no answers; the jobs have been told.
+/// A command on its way, and who waits for its answer.
+struct Sending {
+    command: Cmd,
+    script: Option<Which>,
+    replicated: bool,
+    to: To,
+}
+
+enum To {
+    One(Reply),
+    /// Steps that share a call.
+    Many(Vec<Reply>),
+}
+
+impl Sending {
+    /// One command for each job that needs its own, and one for all plain steps
+    /// that can share it.
+    fn all(jobs: Vec<Job>) -> Vec<Self> {
+        let room = jobs.len();
+        let mut sendings = Vec::with_capacity(room);
+        let mut shared: Vec<Shared> = Vec::new();
+        for Job { ask, reply } in jobs {
+            match ask {
+                Ask::Alone {
+                    command,
+                    script,
+                    replicated,
+                } => sendings.push(Self {
+                    command,
+                    script,
+                    replicated,
+                    to: To::One(reply),
+                }),
+                Ask::Plain(step) => {
+                    let mut rest = Some((step, reply));
+                    for call in &mut shared {
+                        rest = rest.and_then(|(step, reply)| call.add(step, reply).err());
+                    }
+                    shared.extend(rest.map(|(step, reply)| Shared::new(step, reply, room)));
+                }
+            }
+        }
+        sendings.extend(shared.into_iter().map(|shared| {
+            let (call, replies) = shared.into_call();
+            Self {
+                command: call.command,
+                script: Some(call.which),
+                replicated: call.replicated,
+                to: To::Many(replies),
+            }
+        }));
+        sendings
+    }
+
+    fn answer(self, answer: Result<Value, LinkError>) -> Health {
+        let health = Health::of(answer.as_ref());
+        match self.to {
+            To::One(reply) => drop(reply.send(answer)),
+            To::Many(replies) => share_out(answer, replies),
+        }
+        health
+    }
+}
+
+/// Sends what all jobs ask at once and answers them. An error means that the
+/// connection gave no answers; the jobs have been told.
 pub(super) async fn exchange(
     mut connection: MultiplexedConnection,
     mut jobs: Vec<Job>,
@@ -51,31 +116,29 @@ pub(super) async fn exchange(
     if jobs.is_empty() {
         return Ok(Health::Good);
     }
-    let mut pipeline = Pipeline::with_capacity(jobs.len() + 1);
-    for job in &mut jobs {
-        pipeline.add_command(std::mem::take(&mut job.command));
+    let mut sendings = Sending::all(jobs);
+    let mut pipeline = Pipeline::with_capacity(sendings.len() + 1);
+    for sending in &mut sendings {
+        pipeline.add_command(std::mem::take(&mut sending.command));
     }
-    let answers = match send(&mut connection, &mut pipeline, &jobs, settings).await {
+    let answers = match send(&mut connection, &mut pipeline, &sendings, settings).await {
         Ok(answers) => answers,
-        Err(error) => return Err(tell(jobs, error)),
+        Err(error) => return Err(tell_all(sendings, error)),
     };
 
     let mut forgotten = Vec::new();
     let mut health = Health::Good;
     let mut commands = pipeline.cmd_iter();
-    for (job, answer) in jobs.into_iter().zip(answers) {
+    for (sending, answer) in sendings.into_iter().zip(answers) {
         let command = commands.next();
         match (&answer, command) {
             (Err(LinkError::Server(error)), Some(command))
-                if error.kind() == Some(ServerErrorKind::NoScript) && job.script.is_some() =>
+                if error.kind() == Some(ServerErrorKind::NoScript) && sending.script.is_some() =>
             {
                 let command = command.clone();
-                forgotten.push(Job { command, ..job });
+                forgotten.push(Sending { command, ..sending });
             }
-            _ => {
-                health = health.and(Health::of(answer.as_ref()));
-                drop(job.reply.send(answer));
-            }
+            _ => health = health.and(sending.answer(answer)),
         }
     }
     if forgotten.is_empty() {
@@ -88,46 +151,43 @@ pub(super) async fn exchange(
 /// others of the pipeline have run.
 async fn repeat(
     mut connection: MultiplexedConnection,
-    mut jobs: Vec<Job>,
+    mut sendings: Vec<Sending>,
     settings: &Settings,
 ) -> Result<Health, LinkError> {
     let mut missing: Vec<Which> = Vec::new();
-    for which in jobs.iter().filter_map(|job| job.script) {
+    for which in sendings.iter().filter_map(|sending| sending.script) {
         if !missing.contains(&which) {
             missing.push(which);
         }
     }
-    let mut pipeline = Pipeline::with_capacity(missing.len() + jobs.len() + 1);
+    let mut pipeline = Pipeline::with_capacity(missing.len() + sendings.len() + 1);
     for which in &missing {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(&which.text().code);
     }
-    for job in &mut jobs {
-        pipeline.add_command(std::mem::take(&mut job.command));
+    for sending in &mut sendings {
+        pipeline.add_command(std::mem::take(&mut sending.command));
     }
-    match send(&mut connection, &mut pipeline, &jobs, settings).await {
+    match send(&mut connection, &mut pipeline, &sendings, settings).await {
         Ok(answers) => {
-            let mut health = Health::Good;
-            for (job, answer) in jobs.into_iter().zip(answers) {
-                health = health.and(Health::of(answer.as_ref()));
-                drop(job.reply.send(answer));
-            }
-            Ok(health)
+            let answered = sendings.into_iter().zip(answers);
+            Ok(answered.fold(Health::Good, |health, (sending, answer)| {
+                health.and(sending.answer(answer))
+            }))
         }
-        Err(error) => Err(tell(jobs, error)),
+        Err(error) => Err(tell_all(sendings, error)),
     }
 }
 
-/// Sends a pipeline whose last commands are those of the jobs, and gives their
-/// answers. Where commits have to be on replicas, one `WAIT` at the end covers
-/// them all.
+/// Sends a pipeline whose last commands are these, and gives their answers.
+/// Where commits have to be on replicas, one `WAIT` at the end covers them all.
 async fn send(
     connection: &mut MultiplexedConnection,
     pipeline: &mut Pipeline,
-    jobs: &[Job],
+    sendings: &[Sending],
     settings: &Settings,
 ) -> Result<Vec<Result<Value, LinkError>>, LinkError> {
-    let before = pipeline.len() - jobs.len();
-    let wait = settings.wait_replicas > 0 && jobs.iter().any(|job| job.replicated);
+    let before = pipeline.len() - sendings.len();
+    let wait = settings.wait_replicas > 0 && sendings.iter().any(|sending| sending.replicated);
     if wait {
         pipeline.add_command(wait_command(settings));
     }
@@ -151,11 +211,11 @@ async fn send(
         _ => 0,
     };
     let enough = !wait || acknowledged >= i64::from(settings.wait_replicas);
-    let answers = values.into_iter().skip(before).zip(jobs);
+    let answers = values.into_iter().skip(before).zip(sendings);
     Ok(answers
-        .map(|(value, job)| match value {
+        .map(|(value, sending)| match value {
             Value::ServerError(error) => Err(LinkError::Server(error)),
-            _ if job.replicated && !enough => Err(LinkError::Replicas {
+            _ if sending.replicated && !enough => Err(LinkError::Replicas {
                 acknowledged,
                 wanted: settings.wait_replicas,
             }),
@@ -178,6 +238,13 @@ fn wait_command(settings: &Settings) -> Cmd {
 pub(super) fn tell(jobs: impl IntoIterator<Item = Job>, error: LinkError) -> LinkError {
     for job in jobs {
         drop(job.reply.send(Err(error.clone())));
+    }
+    error
+}
+
+fn tell_all(sendings: Vec<Sending>, error: LinkError) -> LinkError {
+    for sending in sendings {
+        sending.answer(Err(error.clone()));
     }
     error
 }

@@ -13,6 +13,7 @@
 //! ```
 
 mod batch;
+mod plain;
 mod serve;
 
 use std::sync::Arc;
@@ -23,8 +24,11 @@ use redis::{Client, Cmd, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::call::Call;
 use crate::error::LinkError;
 use crate::script::Which;
+
+pub(crate) use self::plain::{Common, Plain};
 
 /// Most commands in one pipeline.
 pub(crate) const BATCH: usize = 128;
@@ -32,14 +36,27 @@ pub(crate) const BATCH: usize = 128;
 /// Pipelines on their way at once.
 const IN_FLIGHT: usize = 2;
 
-/// A command and who waits for its answer.
+/// Who waits for an answer.
+type Reply = oneshot::Sender<Result<Value, LinkError>>;
+
+/// Something asked, and who waits for the answer.
 #[derive(Debug)]
 struct Job {
-    command: Cmd,
-    script: Option<Which>,
-    /// The answer counts only when replicas have the write.
-    replicated: bool,
-    reply: oneshot::Sender<Result<Value, LinkError>>,
+    ask: Ask,
+    reply: Reply,
+}
+
+#[derive(Debug)]
+enum Ask {
+    /// By a command of its own.
+    Alone {
+        command: Cmd,
+        script: Option<Which>,
+        /// The answer counts only when replicas have the write.
+        replicated: bool,
+    },
+    /// Together with others of its kind.
+    Plain(Plain),
 }
 
 /// What the task needs to know.
@@ -104,21 +121,36 @@ impl Link {
         }
     }
 
-    /// Sends one command and waits for its answer. An error as an answer is an
-    /// error here.
-    pub(crate) async fn send(
-        &self,
-        command: Cmd,
-        script: Option<Which>,
-        replicated: bool,
-    ) -> Result<Value, LinkError> {
-        let (reply, answer) = oneshot::channel();
-        let job = Job {
+    /// Sends one command that is no script and waits for its answer. An error as
+    /// an answer is an error here.
+    pub(crate) async fn send(&self, command: Cmd) -> Result<Value, LinkError> {
+        self.ask(Ask::Alone {
             command,
-            script,
-            replicated,
-            reply,
-        };
+            script: None,
+            replicated: false,
+        })
+        .await
+    }
+
+    /// Runs a script, like [`Link::send`].
+    pub(crate) async fn call(&self, call: Call) -> Result<Value, LinkError> {
+        self.ask(Ask::Alone {
+            command: call.command,
+            script: Some(call.which),
+            replicated: call.replicated,
+        })
+        .await
+    }
+
+    /// Takes a step together with those of others; [`Value::Nil`] when it was
+    /// not taken and has to be asked for by a call of its own.
+    pub(crate) async fn plain(&self, step: Plain) -> Result<Value, LinkError> {
+        self.ask(Ask::Plain(step)).await
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Value, LinkError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { ask, reply };
         self.queue.send(job).map_err(|_| LinkError::Closed)?;
         answer.await.map_err(|_| LinkError::Lost)?
     }

@@ -15,7 +15,7 @@ use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Effects, Outbox, Snapshot};
 use holdfast_ports::store::{Begin, Commit, Place, Slot, Store as _};
 use holdfast_redis::{RedisOptions, RedisStore};
-use holdfast_servers::{shared_redis, unique};
+use holdfast_servers::{Redis, shared_redis, unique};
 
 pub(crate) type Begun = BeginAnswer<Snapshot, Outbox>;
 
@@ -95,4 +95,9 @@ pub(crate) async fn commit(
 
 pub(crate) fn is_granted(answer: &Begun) -> bool {
     matches!(answer, BeginAnswer::Granted { .. })
+}
+
+/// How long a key is kept.
+pub(crate) fn milliseconds_left(server: &Redis, name: &str) -> anyhow::Result<i64> {
+    Ok(server.cli(&["PTTL", name])?.parse()?)
 }

@@ -8,6 +8,7 @@ mod model;
 mod sides;
 mod steps;
 
+use holdfast_core::claim::CommitAnswer;
 use holdfast_core::name::Group;
 use holdfast_ports::store::{Open, Store as _};
 use holdfast_redis::RedisStore;
@@ -86,15 +87,37 @@ async fn a_late_commit_does_not_lower_the_last_sequence() {
     replay(&store, &id, &steps).await.unwrap();
 }
 
+/// Begins and finishes claims of others while a step is taken, so that what can
+/// share a call does.
+async fn neighbours(store: &RedisStore, group: &Group, number: usize) {
+    let name = unique("neighbour");
+    let token = number as u64;
+    let mut asked = common::begin(&name, token);
+    asked.at.group = group.clone();
+    let at = asked.at.clone();
+    assert!(common::is_granted(&store.begin(asked).await.unwrap()));
+    let plain = common::plain();
+    let done = store.commit(&at, common::shown(token), &plain).await;
+    assert_eq!(done.unwrap(), CommitAnswer::Done);
+}
+
 /// Takes the steps on both sides; the error names the first that differs.
 async fn replay(store: &RedisStore, id: &str, steps: &[Step]) -> Result<(), String> {
     let group = Group::new(&unique("g")).unwrap();
-    let mut model = Model::new(group, id);
+    let mut model = Model::new(group.clone(), id);
     for (number, step) in steps.iter().enumerate() {
         let differs = |what| format!("step {number}, {step:?}: {what}");
-        compare::step(store, &mut model, step)
-            .await
-            .map_err(differs)?;
+        let outcome = match step {
+            // A store that refuses everything refuses neighbours as well.
+            Step::OtherStore(_) => compare::step(store, &mut model, step).await,
+            _ => {
+                let before = neighbours(store, &group, number);
+                let after = neighbours(store, &group, number);
+                let step = compare::step(store, &mut model, step);
+                tokio::join!(before, step, after).1
+            }
+        };
+        outcome.map_err(differs)?;
         store.open(Open::Expect(id.to_owned())).await.unwrap();
         for key in KEYS {
             compare::record(store, &model, key).await.map_err(differs)?;
