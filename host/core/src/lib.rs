@@ -12,13 +12,16 @@
 //! | [`settle`] | how a delivery ends, and what that needs to be proven |
 //! | [`retry`] | how long to wait before the next attempt |
 //! | [`lane`] | which message may run next when order matters |
+//! | [`halt`] | what becomes of a message that stopped its lane |
 //! | [`lease`] | whether this instance leads a consumer |
+//! | [`share`] | how many partitions an instance leads |
 //! | [`cutover`] | which side owns a new key |
 //! | [`incarnation`] | whether the store is the one we started with |
 //! | [`ledger`] | whether the books of a consumer close |
 
 pub mod claim;
 pub mod cutover;
+pub mod halt;
 pub mod incarnation;
 pub mod key;
 pub mod lane;
@@ -27,4 +30,5 @@ pub mod ledger;
 pub mod name;
 pub mod retry;
 pub mod settle;
+pub mod share;
 pub mod time;

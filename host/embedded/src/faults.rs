@@ -15,7 +15,7 @@ use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
     Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName, LeaseView,
-    Open, Place, Store,
+    Open, Place, Present, Store,
 };
 
 /// What will go wrong. Shared with the store that it belongs to.
@@ -172,6 +172,7 @@ faulty! {
     renew(of: &LeaseName, owner: u64, ttl: Duration) -> LeaseAnswer;
     give_back(of: &LeaseName, owner: u64) -> LeaseAnswer;
     leader(of: &LeaseName) -> Option<LeaseView>;
+    attend(roster: &str, instance: u64, stay: Option<Duration>) -> Vec<Present>;
     rule(group: &Group) -> Option<Rule>;
     set_rule(group: &Group, rule: &Rule, expected: u64) -> Result<Rule, Rule>;
     open(mode: Open) -> Option<Identity>;

@@ -3,23 +3,32 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _};
 use holdfast_ports::broker::{Delivery, Ended, Settler, Subscribe, Subscription};
 use holdfast_ports::error::PortError;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
+use tokio::time::{Instant, sleep};
 
 use crate::acks::Acks;
 use crate::link::Link;
 use crate::options::Options;
 use crate::{convert, error};
 
+/// Before a queue of its own that another host holds is asked for again, and for
+/// how long: the broker frees it a moment after the channel of a host that left.
+const FREED: Duration = Duration::from_millis(20);
+const FREED_WITHIN: Duration = Duration::from_millis(300);
+
 /// A running consumer.
 pub(crate) struct Consuming {
     queue: String,
+    /// The broker lets one consumer at a time have messages.
+    single_active: bool,
     consumer: Consumer,
     acks: Arc<Acks>,
     /// Ends with the connection.
@@ -33,9 +42,13 @@ pub(crate) async fn subscribe(
     link: &Link,
     options: Arc<Options>,
     request: &Subscribe,
+    single_active: bool,
     generation: u64,
 ) -> Result<Consuming, PortError> {
     let queue = &request.queue;
+    // A queue for a single active consumer takes no exclusive ones, and needs
+    // none.
+    let exclusive = request.exclusive && !single_active;
     let refused = |reason: String| {
         let what = format!("consume from queue {queue:?}");
         PortError::permanent(what).because(reason)
@@ -48,7 +61,7 @@ pub(crate) async fn subscribe(
     link.connection().await?;
     let lost = Box::pin(link.lost());
     let channel = link.channel().await?;
-    let alone = if request.exclusive {
+    let alone = if exclusive {
         Some(alone(link, &channel, queue).await?)
     } else {
         None
@@ -57,7 +70,7 @@ pub(crate) async fn subscribe(
     link.within(format!("set the prefetch to {prefetch}"), qos)
         .await?;
     let manual = BasicConsumeOptions {
-        exclusive: request.exclusive,
+        exclusive,
         ..BasicConsumeOptions::default()
     };
     let consume = channel.basic_consume(name, tag, manual, FieldTable::default());
@@ -67,6 +80,7 @@ pub(crate) async fn subscribe(
     let deadline = options.call_deadline;
     Ok(Consuming {
         queue: queue.clone(),
+        single_active,
         consumer,
         acks: Acks::new(generation, channel, prefetch, deadline, alone),
         lost,
@@ -89,8 +103,24 @@ async fn alone(link: &Link, channel: &Channel, queue: &str) -> Result<Consumer, 
         auto_delete: true,
         ..QueueDeclareOptions::default()
     };
-    let declare = channel.queue_declare(name.clone(), own, FieldTable::default());
-    link.within(what.clone(), declare).await?;
+    let asked = Instant::now();
+    loop {
+        // A refusal closes the channel, so that the question has one of its own.
+        let asking = link.channel().await?;
+        let declare = asking.queue_declare(name.clone(), own, FieldTable::default());
+        let refused = match link.answer(&what, declare).await? {
+            Ok(_) => {
+                let _ = asking.close(200, ShortString::default()).await;
+                break;
+            }
+            Err(refused) => refused,
+        };
+        let in_use = error::code(&refused) == Some(error::RESOURCE_LOCKED);
+        if !in_use || asked.elapsed() >= FREED_WITHIN {
+            return Err(error::port(what, &refused));
+        }
+        sleep(FREED).await;
+    }
     let only = BasicConsumeOptions {
         exclusive: true,
         no_ack: true,
@@ -151,7 +181,28 @@ impl Subscription for Consuming {
         }
         self.ended = Some(Ended::Closed("the host stopped consuming".to_owned()));
         self.acks.cancel(self.consumer.tag()).await;
-        // The broker sends nothing after its answer: what is left is here.
+        self.hand_back_buffered();
+    }
+
+    async fn close(&mut self) {
+        // A single active consumer keeps its place until its channel ends; what
+        // it had is then back before the next one gets anything. From any other
+        // queue nothing may come after this, and all goes back before the
+        // channel ends, as that alone would let in who waits for it too early.
+        if self.ended.is_none() && !self.single_active {
+            self.acks.cancel(self.consumer.tag()).await;
+            self.hand_back_buffered();
+            self.acks.hand_back_the_rest();
+        }
+        self.ended = Some(Ended::Closed("the host stopped consuming".to_owned()));
+        self.acks.end().await;
+    }
+}
+
+impl Consuming {
+    /// The broker sends nothing after its answer to a cancel: what is left is
+    /// here.
+    fn hand_back_buffered(&mut self) {
         let mut buffered = VecDeque::new();
         while let Some(Some(Ok(delivery))) = self.consumer.next().now_or_never() {
             buffered.push_back(delivery.delivery_tag);

@@ -29,6 +29,7 @@ mod call;
 mod claims;
 mod error;
 mod groups;
+mod instances;
 mod keys;
 mod link;
 mod names;

@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::Batcher;
 use crate::books::Books;
 use crate::consumer::{Consumer, Status};
+use crate::halts::Halts;
 use crate::identity::Guard;
 use crate::session::{Context, Names};
+use crate::sharing::{Seat, Sharing};
 use crate::spec::{ConsumerSpec, Surroundings};
 
 /// What a host is made of.
@@ -43,7 +45,18 @@ pub struct Host {
     rules: Mutex<BTreeMap<Group, Switch>>,
     books: Mutex<BTreeMap<(String, String), Arc<Books>>>,
     consumers: Mutex<BTreeMap<String, Running>>,
+    rows: Mutex<BTreeMap<String, Row>>,
+    /// Held while flags are read or written, so that what was read last is not
+    /// older than what was written last.
+    flags: Arc<tokio::sync::Mutex<()>>,
     stop: CancellationToken,
+}
+
+/// A row of partitions that is shared with other instances.
+struct Row {
+    sharing: Arc<Sharing>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
 }
 
 /// The cut-over rule of one group.
@@ -76,6 +89,8 @@ impl Host {
             rules: Mutex::default(),
             books: Mutex::default(),
             consumers: Mutex::default(),
+            rows: Mutex::default(),
+            flags: Arc::default(),
             stop: CancellationToken::new(),
         });
         let (guard, stop) = (Arc::clone(&host.guard), host.stop.clone());
@@ -116,6 +131,9 @@ impl Host {
         for task in ending {
             let _ = task.await;
         }
+        let rows: Vec<String> = wanted.values().filter_map(|s| s.row.clone()).collect();
+        self.end_rows(|row| !rows.iter().any(|wanted| wanted == row))
+            .await;
         let paused = self.paused().await;
         for (name, spec) in wanted {
             if !self.consumers().contains_key(&name) {
@@ -148,6 +166,13 @@ impl Host {
             rule_expected: switch.is_some(),
             rule: switch.map(|switch| switch.current).unwrap_or_default(),
             permits: Arc::new(Semaphore::new(spec.concurrency)),
+            halts: Arc::new(Halts::new(
+                Arc::clone(&self.parts.store),
+                &spec.name,
+                Arc::clone(&self.flags),
+            )),
+            seat: self.seat(&spec),
+            not_before: Mutex::default(),
             batcher: Batcher::start(spec.batch),
             names: Names {
                 consumer: spec.name.as_str().into(),
@@ -166,12 +191,48 @@ impl Host {
         Running { consumer, task }
     }
 
-    /// Keeps what others may change fresh: cut-over rules, and the gauges of
-    /// store and brokers.
+    /// The place of a consumer in its row, for one with a lease.
+    fn seat(&self, spec: &ConsumerSpec) -> Option<Seat> {
+        let (row, terms) = (spec.row.as_ref()?, spec.lease?);
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = rows.entry(row.clone()).or_insert_with(|| {
+            let me = (self.parts.surroundings.random)();
+            let sharing = Sharing::new(Arc::clone(&self.parts.store), row, me, terms);
+            let (stop, running) = (CancellationToken::new(), Arc::clone(&sharing));
+            let stopped = stop.clone();
+            let task = tokio::spawn(async move { running.run(&stopped).await });
+            Row {
+                sharing,
+                stop,
+                task,
+            }
+        });
+        Some(row.sharing.seat(spec.name.as_str()))
+    }
+
+    /// Takes this instance off the lists of these rows.
+    async fn end_rows(&self, ends: impl Fn(&str) -> bool) {
+        let ending: Vec<Row> = {
+            let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+            let names: Vec<String> = rows.keys().filter(|name| ends(name)).cloned().collect();
+            names.iter().filter_map(|name| rows.remove(name)).collect()
+        };
+        for row in ending {
+            row.stop.cancel();
+            let _ = row.task.await;
+        }
+    }
+
+    /// Keeps what others may change fresh: cut-over rules, paused consumers,
+    /// halted lanes; and the gauges of store and brokers.
     async fn watch_store(&self) {
+        let mut news = self.parts.store.changed();
         loop {
             if let Err(error) = self.refresh_rules().await {
                 tracing::debug!(%error, "the cut-over rules were not read");
+            }
+            if let Err(error) = self.refresh_flags().await {
+                tracing::debug!(%error, "the flags were not read");
             }
             gauge!("holdfast_store_up").set(if self.parts.store.is_up() { 1.0 } else { 0.0 });
             for (name, broker) in &self.parts.brokers {
@@ -183,7 +244,7 @@ impl Host {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.parts.store.changed() => {}
+                () = news.as_mut() => news = self.parts.store.changed(),
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
         }
@@ -218,6 +279,19 @@ impl Host {
         Ok(())
     }
 
+    /// Another host, or the one before a restart, may have paused a consumer or
+    /// resumed a lane.
+    async fn refresh_flags(&self) -> Result<(), PortError> {
+        let _turn = self.flags.lock().await;
+        let flags = self.parts.store.flags("").await?;
+        for (consumer, _) in self.status() {
+            let flag = format!("{PAUSED}{}", consumer.context().spec.name);
+            consumer.set_paused(flags.iter().any(|(name, _)| *name == flag));
+            consumer.context().halts.seen(&flags);
+        }
+        Ok(())
+    }
+
     fn rules(&self) -> std::sync::MutexGuard<'_, BTreeMap<Group, Switch>> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -244,6 +318,7 @@ impl Host {
         let Some(consumer) = self.consumer(name) else {
             return Ok(false);
         };
+        let _turn = self.flags.lock().await;
         let flag = format!("{PAUSED}{name}");
         self.parts
             .store
@@ -286,6 +361,9 @@ impl Host {
     /// messages are handed back, brokers see the acknowledgements, connections
     /// close.
     pub async fn drain(&self) {
+        // First of all, so that other instances may take the partitions that
+        // this one gives back.
+        self.end_rows(|_| true).await;
         let running = std::mem::take(&mut *self.consumers());
         for one in running.values() {
             one.consumer.stop();

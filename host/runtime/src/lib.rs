@@ -8,6 +8,9 @@
 //! | [`host`] | all consumers of a process: start, reload, pause, drain |
 //! | [`consumer`] | one consumer's life: prepare, subscribe, consume, again |
 //! | [`session`] | the deliveries of one subscription |
+//! | `ordered` | the same for consumers that keep an order |
+//! | [`halts`] | lanes that were halted, and what an operator decided |
+//! | [`sharing`] | spreads a row of partitions over the instances |
 //! | `process` | one message from delivery to settlement |
 //! | [`route`] | key, lane and sequence of a message |
 //! | `ask` | asking a store again that did not answer |
@@ -19,13 +22,17 @@ mod ask;
 mod batch;
 pub mod books;
 pub mod consumer;
+pub mod halts;
 pub mod host;
 pub mod identity;
 mod leadership;
 pub mod letter;
+mod ordered;
 mod process;
 pub mod route;
 pub mod session;
+pub mod sharing;
 pub mod spec;
+pub mod stop;
 #[cfg(test)]
 mod testing;
