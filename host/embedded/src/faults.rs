@@ -112,7 +112,7 @@ impl Faults {
 /// ```
 #[derive(Debug)]
 pub struct FaultyStore<S> {
-    inner: S,
+    inner: Arc<S>,
     faults: Faults,
 }
 
@@ -121,7 +121,16 @@ impl<S: Store> FaultyStore<S> {
     #[must_use]
     pub fn new(inner: S) -> Self {
         Self {
-            inner,
+            inner: Arc::new(inner),
+            faults: Faults::default(),
+        }
+    }
+
+    /// Another client of the same store, with faults of its own.
+    #[must_use]
+    pub fn client(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
             faults: Faults::default(),
         }
     }

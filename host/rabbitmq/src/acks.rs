@@ -131,13 +131,6 @@ impl Acks {
         self.tell(pending);
     }
 
-    /// Hands back everything that is not settled.
-    pub(crate) fn hand_back_the_rest(&self) {
-        let mut pending = self.pending();
-        pending.coalescer.give_back_the_rest();
-        self.tell(pending);
-    }
-
     /// Ends deliveries.
     pub(crate) async fn cancel(&self, consumer: ShortString) {
         let _turn = self.turn.lock().await;

@@ -96,16 +96,6 @@ impl Coalescer {
         true
     }
 
-    /// Gives everything back that is still open, in its order.
-    pub(crate) fn give_back_the_rest(&mut self) {
-        for (tag, fate) in &mut self.window {
-            if *fate == Fate::Open {
-                *fate = Fate::Settled(How::BackInOrder);
-                self.fresh.push(*tag);
-            }
-        }
-    }
-
     /// Appends frames for what was settled until there are `most` of them. True
     /// when there are more to come.
     pub(crate) fn take(&mut self, frames: &mut Vec<Frame>, most: usize) -> bool {

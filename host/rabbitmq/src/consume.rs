@@ -17,18 +17,27 @@ use tokio::time::{Instant, sleep};
 use crate::acks::Acks;
 use crate::link::Link;
 use crate::options::Options;
-use crate::{convert, error};
+use crate::{convert, error, topology};
 
 /// Before a queue of its own that another host holds is asked for again, and for
 /// how long: the broker frees it a moment after the channel of a host that left.
 const FREED: Duration = Duration::from_millis(20);
 const FREED_WITHIN: Duration = Duration::from_millis(300);
 
+/// How long the broker may take to take back what a consumer had that is gone:
+/// where nobody else may consume, and where others may.
+const TAKEN_BACK: Duration = Duration::from_secs(2);
+const TAKEN_BACK_BY_ALL: Duration = Duration::from_millis(300);
+
 /// A running consumer.
 pub(crate) struct Consuming {
     queue: String,
+    link: Arc<Link>,
     /// The broker lets one consumer at a time have messages.
     single_active: bool,
+    /// Others are kept away.
+    exclusive: bool,
+    closed: bool,
     consumer: Consumer,
     acks: Arc<Acks>,
     /// Ends with the connection.
@@ -39,7 +48,7 @@ pub(crate) struct Consuming {
 /// Starts consuming on a channel of its own. The prefetch is set first: without
 /// it the client's buffer has no bound.
 pub(crate) async fn subscribe(
-    link: &Link,
+    link: &Arc<Link>,
     options: Arc<Options>,
     request: &Subscribe,
     single_active: bool,
@@ -80,7 +89,10 @@ pub(crate) async fn subscribe(
     let deadline = options.call_deadline;
     Ok(Consuming {
         queue: queue.clone(),
+        link: Arc::clone(link),
         single_active,
+        exclusive,
+        closed: false,
         consumer,
         acks: Acks::new(generation, channel, prefetch, deadline, alone),
         lost,
@@ -127,7 +139,9 @@ async fn alone(link: &Link, channel: &Channel, queue: &str) -> Result<Consumer, 
         ..BasicConsumeOptions::default()
     };
     let consume = channel.basic_consume(name, "exclusive".into(), only, FieldTable::default());
-    link.within(what, consume).await
+    let alone = link.within(what, consume).await?;
+    taken_back(link, queue, TAKEN_BACK).await;
+    Ok(alone)
 }
 
 impl Consuming {
@@ -185,18 +199,37 @@ impl Subscription for Consuming {
     }
 
     async fn close(&mut self) {
-        // A single active consumer keeps its place until its channel ends; what
-        // it had is then back before the next one gets anything. From any other
-        // queue nothing may come after this, and all goes back before the
-        // channel ends, as that alone would let in who waits for it too early.
-        if self.ended.is_none() && !self.single_active {
-            self.acks.cancel(self.consumer.tag()).await;
-            self.hand_back_buffered();
-            self.acks.hand_back_the_rest();
+        if self.closed {
+            return;
         }
+        self.closed = true;
         self.ended = Some(Ended::Closed("the host stopped consuming".to_owned()));
+        // What is given back singly goes behind everything else in a quorum
+        // queue without a delivery limit; what a channel had when it ended keeps
+        // its place (seen with RabbitMQ 3.10). So nothing is cancelled or given
+        // back here.
+        let open = self.acks.is_open();
         self.acks.end().await;
+        if open && !self.exclusive && !self.single_active {
+            let (queue, within) = (&self.queue, TAKEN_BACK_BY_ALL);
+            taken_back(&self.link, queue, within).await;
+        }
     }
+}
+
+/// Waits until the broker has taken back what consumers that are gone had in
+/// hand: their channels end first, and for a moment a new consumer would get
+/// what lies behind. Queue and consumers are counted at one time, so that
+/// without a consumer everything is there.
+async fn taken_back(link: &Link, queue: &str, within: Duration) {
+    let asked = Instant::now();
+    while asked.elapsed() < within {
+        match topology::consumers(link, queue).await {
+            Ok(Some(0) | None) | Err(_) => return,
+            Ok(Some(_)) => sleep(FREED).await,
+        }
+    }
+    tracing::debug!(queue, "somebody else consumes from this queue");
 }
 
 impl Consuming {

@@ -161,11 +161,7 @@ pub(crate) async fn declare(
     Ok(make(link, version, queue).await?.finding)
 }
 
-async fn make(
-    link: &Link,
-    version: Option<Version>,
-    queue: &Wanted,
-) -> Result<Made, PortError> {
+async fn make(link: &Link, version: Option<Version>, queue: &Wanted) -> Result<Made, PortError> {
     let made = |as_wanted, finding| Ok(Made { as_wanted, finding });
     let may_limit = version.is_none_or(|(major, _)| major >= WITH_LIMIT) && !queue.strict;
     if may_limit {
@@ -220,10 +216,20 @@ fn limited(queue: &Wanted) -> Finding {
     }
 }
 
-/// The number of messages that are ready.
+/// The number of messages that are ready; none when there is no such queue.
 pub(crate) async fn depth(link: &Link, queue: &str) -> Result<Option<u64>, PortError> {
+    let found = look(link, queue).await?;
+    Ok(found.map(|found| u64::from(found.message_count())))
+}
+
+/// The number of consumers, counted together with the messages.
+pub(crate) async fn consumers(link: &Link, queue: &str) -> Result<Option<u32>, PortError> {
+    Ok(look(link, queue).await?.map(|found| found.consumer_count()))
+}
+
+async fn look(link: &Link, queue: &str) -> Result<Option<Queue>, PortError> {
     match one(link, &Wanted::quorum(queue.to_owned()), true).await? {
-        Ok(found) => Ok(Some(u64::from(found.message_count()))),
+        Ok(found) => Ok(Some(found)),
         Err(refused) if refused.code == NOT_FOUND => Ok(None),
         Err(refused) => {
             let what = format!("look at queue {queue:?}");

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use holdfast_core::claim::FencedBy;
 use holdfast_core::ledger::Ledger;
 use holdfast_core::retry::delay_steps;
-use holdfast_ports::broker::{Finding, Subscribe, Topology};
+use holdfast_ports::broker::{Finding, Subscribe, Subscription, Topology};
 use holdfast_ports::store::{Agreement, GroupRules, LeaseName};
 use metrics::gauge;
 use tokio::sync::{Notify, watch};
@@ -130,6 +130,12 @@ impl Consumer {
             .send_if_modified(|now| std::mem::replace(now, paused) != paused);
     }
 
+    /// Did an operator stop the intake?
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        *self.paused.borrow()
+    }
+
     /// Gives the lease to another instance, if this one leads.
     pub fn step_down(&self) {
         self.step_down.notify_one();
@@ -224,9 +230,8 @@ impl Consumer {
                 (Standing::Follows | Standing::Apart, _) => self.show(Phase::Follower),
             }
         };
-        let consume = |epoch: u64, stop: Stop| {
-            async move { self.consume(Some(epoch), &stop).await }.boxed()
-        };
+        let consume =
+            |epoch: u64, stop: Stop| async move { self.consume(Some(epoch), &stop).await }.boxed();
         let seat = self.context.seat.as_ref();
         let candidate = Candidate {
             name: &name,
@@ -292,6 +297,27 @@ impl Consumer {
 
     /// One subscription, from checking the group's rules to its end.
     async fn session(&self, epoch: Option<u64>, stop: &Stop) -> Result<End, String> {
+        // A server that does not answer holds up the set-up, but not the end.
+        let subscription = tokio::select! {
+            biased;
+            () = stop.told().cancelled() => return Ok(End::Stopped),
+            made = self.set_up() => made?,
+        };
+        *self.unfit() = None;
+        if let Some(seat) = &self.context.seat {
+            seat.consuming();
+        }
+        self.show(Phase::Consuming);
+        let spec = &self.context.spec;
+        tracing::info!(consumer = %spec.name, queue = spec.queue, side = %spec.side, "consuming");
+        let context = Arc::clone(&self.context);
+        Session::run(context, subscription, epoch, stop, self.patience)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    /// Everything that must be before the first message.
+    async fn set_up(&self) -> Result<Box<dyn Subscription>, String> {
         let context = &self.context;
         let spec = &context.spec;
         if context.plugins.current(&spec.plugin).is_none() {
@@ -339,21 +365,8 @@ impl Consumer {
             prefetch: spec.prefetch,
             exclusive: spec.lease.is_some(),
         };
-        let subscription = context
-            .broker
-            .subscribe(&request)
-            .await
-            .map_err(|e| e.to_string())?;
-        *self.unfit() = None;
-        if let Some(seat) = &context.seat {
-            seat.consuming();
-        }
-        self.show(Phase::Consuming);
-        tracing::info!(consumer = %spec.name, queue = spec.queue, side = %spec.side, "consuming");
-        let context = Arc::clone(context);
-        Session::run(context, subscription, epoch, stop, self.patience)
-            .await
-            .map_err(|error| error.to_string())
+        let subscribed = context.broker.subscribe(&request).await;
+        subscribed.map_err(|e| e.to_string())
     }
 
     fn unfit(&self) -> std::sync::MutexGuard<'_, Option<String>> {

@@ -71,6 +71,16 @@ impl Halts {
         Arc::clone(&self.marks.borrow())
     }
 
+    /// How many lanes are halted, as far as known.
+    #[must_use]
+    pub fn halted(&self) -> usize {
+        let marks = self.marks.borrow();
+        marks
+            .values()
+            .filter(|mark| mark.stand == Stand::Halted)
+            .count()
+    }
+
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<Marks>> {
         self.marks.subscribe()
     }
@@ -81,7 +91,11 @@ impl Halts {
             name.strip_prefix(&self.prefix)?;
             let read = read(value);
             if read.is_none() {
-                tracing::warn!(flag = name, value, "the mark of a halted lane is not understood");
+                tracing::warn!(
+                    flag = name,
+                    value,
+                    "the mark of a halted lane is not understood"
+                );
             }
             read
         });

@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::books::{Waiting, Why};
 use crate::halts::{LaneName, Mark, Marks};
-use crate::process::{Letter, Over, Round};
 use crate::process::{LONGEST_HOLD, PUBLISH_AGAIN};
+use crate::process::{Letter, Over, Round};
 use crate::session::{End, Job, Session};
 use crate::spec::Mode;
 
@@ -252,14 +252,19 @@ impl Session {
             let opened = match self.context.store.replay(at).await {
                 // Anything else is seen at the next look at the claim.
                 Ok(ReleaseAnswer::Released) => {
-                    self.context.halts.set(&self.lane_of(job), mark.clone()).await
+                    self.context
+                        .halts
+                        .set(&self.lane_of(job), mark.clone())
+                        .await
                 }
                 Ok(_) => Ok(()),
                 Err(error) => Err(error),
             };
             match opened {
                 Ok(()) => return Round::Again,
-                Err(error) => tracing::warn!(%error, key = %at.key, "the claim is not re-opened yet"),
+                Err(error) => {
+                    tracing::warn!(%error, key = %at.key, "the claim is not re-opened yet")
+                }
             }
             tokio::select! {
                 () = self.stopping.cancelled() => return Round::ABANDON,

@@ -164,6 +164,8 @@ impl Session {
             session.settler.flush().await;
         }
         session.tracker.wait().await;
+        // A lane may have been halted at the last moment.
+        session.forget_waiting();
         Ok(match (session.fenced.get(), session.again.get()) {
             (Some(by), _) => End::Fenced(*by),
             (None, Some(why)) => End::Again(why),

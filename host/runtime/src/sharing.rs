@@ -3,8 +3,8 @@
 //! Each instance says in the store that it is there, again and again. From the
 //! list of all it knows its share (`holdfast-core`'s `share`): partitions beyond
 //! it are given back in order, and only up to it are free ones taken. An
-//! instance that could set up none of its partitions leaves the list for a
-//! while, so that the others take them.
+//! instance that fails at its whole share leaves the list for a while, so that
+//! the others take it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,8 +42,8 @@ struct State {
     seats: BTreeMap<String, Place>,
     /// Not on the list before this.
     away_until: Option<Instant>,
-    /// Failures without a success in between.
-    failures: u32,
+    /// How often it stayed away without a success in between.
+    absences: u32,
 }
 
 #[derive(Default)]
@@ -54,6 +54,8 @@ struct Place {
     giving_back: bool,
     /// Messages flow.
     consuming: bool,
+    /// It could not be led here, the last time.
+    failed: bool,
     call: Arc<Notify>,
 }
 
@@ -211,24 +213,27 @@ impl Seat {
     /// Messages flow.
     pub(crate) fn consuming(&self) {
         let mut state = self.row.state();
-        state.failures = 0;
+        state.absences = 0;
         if let Some(seat) = state.seats.get_mut(&self.partition) {
-            seat.consuming = true;
+            (seat.consuming, seat.failed) = (true, false);
         }
     }
 
-    /// It could not be led. When this instance leads no other partition either,
-    /// it is likely to be at fault, and stays off the list for a while.
+    /// It could not be led. When this instance leads no partition, and has failed
+    /// at as many as are its share, it is likely to be at fault, and stays off
+    /// the list for a while. (One partition that nobody can lead is no reason.)
     pub(crate) fn failed(&self) {
         let mut state = self.row.state();
         if let Some(seat) = state.seats.get_mut(&self.partition) {
-            seat.consuming = false;
+            (seat.consuming, seat.failed) = (false, true);
         }
-        if state.seats.values().any(|seat| seat.consuming) {
+        let failed = state.seats.values().filter(|seat| seat.failed).count();
+        let consuming = state.seats.values().any(|seat| seat.consuming);
+        if consuming || failed < state.share(self.row.me).max(1) {
             return;
         }
-        let away = self.row.terms.ttl * 4 * 2_u32.saturating_pow(state.failures.min(10));
-        state.failures += 1;
+        let away = self.row.terms.ttl * 4 * 2_u32.saturating_pow(state.absences.min(10));
+        state.absences += 1;
         state.away_until = Some(Instant::now() + away.min(AWAY_AT_MOST));
         drop(state);
         self.row.look.notify_one();

@@ -5,9 +5,11 @@
 //! with the host.
 
 mod client;
+mod cluster;
 mod host;
 mod stand;
 
 pub use client::{Client, Got};
+pub use cluster::{Cluster, Report, reports};
 pub use host::{Host, Setup, prebuilt};
 pub use stand::{Stand, probe_tables, wait_settled};

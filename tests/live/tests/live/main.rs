@@ -2,5 +2,9 @@
 //! run side by side.
 
 mod faults;
+mod hand_over;
+mod lanes;
 mod lifecycle;
 mod main_job;
+mod order;
+mod partitions;
