@@ -4,6 +4,7 @@
 //!   enter, lane free ──► running ──leave──► next of the lane, or free
 //!   enter, lane taken ─► waiting behind it
 //!   halt ──────────────► nothing of the lane runs until resume
+//!   put back ──────────► the running one waits again, before all others
 //! ```
 
 use std::collections::{HashMap, VecDeque};
@@ -68,6 +69,23 @@ impl<L: Clone + Eq + Hash, T> Lanes<L, T> {
     /// Stops a lane: what waits in it stays, its running message may end.
     pub fn halt(&mut self, lane: L) {
         self.lanes.entry(lane).or_default().halted = true;
+    }
+
+    /// The running message of a lane waits again, before all others of it: for
+    /// one at which the lane was halted. Gives it back when the lane was resumed
+    /// in the meantime.
+    pub fn put_back(&mut self, lane: L, item: T) -> Option<T> {
+        let queue = self.lanes.entry(lane.clone()).or_default();
+        queue.running = false;
+        queue.waiting.push_front(item);
+        self.waiting += 1;
+        self.advance(&lane)
+    }
+
+    /// Is nothing of this lane to run?
+    #[must_use]
+    pub fn is_halted(&self, lane: &L) -> bool {
+        self.lanes.get(lane).is_some_and(|queue| queue.halted)
     }
 
     /// Continues a halted lane. Gives the message that may run now.
@@ -150,7 +168,35 @@ mod tests {
         assert_eq!(lanes.leave(&"a"), None);
         assert_eq!(lanes.enter("a", 2), None);
         assert_eq!(lanes.halted().collect::<Vec<_>>(), [&"a"]);
+        assert!(lanes.is_halted(&"a") && !lanes.is_halted(&"b"));
         assert_eq!(lanes.resume(&"a"), Some(2));
+    }
+
+    #[test]
+    fn a_message_at_which_a_lane_was_halted_is_the_first_to_run_again() {
+        let mut lanes = Lanes::default();
+        assert_eq!(lanes.enter("a", 1), Some(1));
+        assert_eq!(lanes.enter("a", 2), None);
+        lanes.halt("a");
+        assert_eq!(lanes.put_back("a", 1), None);
+        assert_eq!(lanes.enter("a", 3), None);
+        assert_eq!(lanes.waiting(), 3);
+        assert_eq!(lanes.resume(&"a"), Some(1));
+        assert_eq!(lanes.leave(&"a"), Some(2));
+        assert_eq!(lanes.leave(&"a"), Some(3));
+        assert_eq!(lanes.leave(&"a"), None);
+        assert!(lanes.lanes.is_empty());
+    }
+
+    #[test]
+    fn a_lane_that_is_resumed_before_its_message_is_back_goes_on_with_that() {
+        let mut lanes = Lanes::default();
+        assert_eq!(lanes.enter("a", 1), Some(1));
+        assert_eq!(lanes.enter("a", 2), None);
+        lanes.halt("a");
+        assert_eq!(lanes.resume(&"a"), None, "its message still runs");
+        assert_eq!(lanes.put_back("a", 1), Some(1));
+        assert_eq!(lanes.leave(&"a"), Some(2));
     }
 
     proptest::proptest! {

@@ -6,11 +6,13 @@
 //!      └──────── held by another ─┴──── lost, expired ────┴─── released ────┘
 //! ```
 //!
-//! - A follower asks for the lease when its retry time has come, or at once when
-//!   the owner announces that it left.
+//! - A follower asks for the lease when its retry time has come, when the time
+//!   of the one that holds it runs out, or at once when the owner announces that
+//!   it left. One that released it itself stands back for a while, so that the
+//!   others come first.
 //! - A leader renews on time; its own deadline counts from *before* the renewal
 //!   was sent, so that it stops before the store can give the lease away.
-//! - A draining leader finishes what runs and then releases.
+//! - A draining leader goes on renewing, finishes what runs and then releases.
 //!
 //! Times are monotonic and the caller's: any starting point will do.
 
@@ -30,6 +32,10 @@ pub struct Terms {
     pub retry: Duration,
 }
 
+/// A lease that is about to run out is asked for this much later than the store
+/// said, since both round.
+const RUN_OUT: Duration = Duration::from_millis(2);
+
 impl Terms {
     /// What a leader may use of the time to live: a hundredth (50 ms at least)
     /// is left for clocks that run at different rates and for the time that it
@@ -38,6 +44,13 @@ impl Terms {
     pub fn usable(&self) -> Duration {
         self.ttl
             .saturating_sub((self.ttl / 100).max(Duration::from_millis(50)))
+    }
+
+    /// How long one that released the lease leaves it to others: long enough
+    /// for each of them to ask, even if it did not hear the announcement.
+    #[must_use]
+    pub fn rest(&self) -> Duration {
+        self.retry * 2
     }
 }
 
@@ -48,11 +61,16 @@ pub enum Lease {
     Follower {
         /// When to ask.
         try_at: Monotonic,
+        /// An announcement before this is not for this instance: most likely it
+        /// is its own.
+        rest_until: Monotonic,
     },
     /// The question is on its way.
     Campaigning {
         /// When it was sent.
         sent: Monotonic,
+        /// An owner left after it was sent: a refusal may be out of date.
+        again: bool,
     },
     /// This instance leads.
     Leader {
@@ -71,6 +89,10 @@ pub enum Lease {
         epoch: u64,
         /// Nothing may be running after this.
         deadline: Monotonic,
+        /// When to renew.
+        renew_at: Monotonic,
+        /// When the renewal under way was sent.
+        renewing: Option<Monotonic>,
     },
 }
 
@@ -85,14 +107,17 @@ pub enum Input {
         epoch: u64,
     },
     /// The store says that another holds it.
-    Held,
+    Held {
+        /// For how much longer, at most.
+        left: Duration,
+    },
     /// The store renewed it.
     Renewed,
     /// The store says that it is no longer ours.
     Gone,
     /// The store could not be reached.
     Unreachable,
-    /// The owner announced that it left.
+    /// An owner announced that it left.
     Announced,
     /// This instance is to stop leading.
     StepDown,
@@ -127,247 +152,183 @@ impl Lease {
     /// A new instance asks at once.
     #[must_use]
     pub fn new(now: Monotonic) -> Self {
-        Self::Follower { try_at: now }
+        Self::follow(now, now)
+    }
+
+    fn follow(try_at: Monotonic, rest_until: Monotonic) -> Self {
+        Self::Follower { try_at, rest_until }
     }
 
     /// When to call [`Lease::handle`] with [`Input::Tick`] at the latest.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Monotonic> {
         match self {
-            Self::Follower { try_at } => Some(*try_at),
+            Self::Follower { try_at, .. } => Some(*try_at),
             Self::Campaigning { .. } => None,
             Self::Leader {
                 deadline,
-                renewing: Some(_),
+                renew_at,
+                renewing,
                 ..
-            } => Some(*deadline),
-            Self::Leader {
+            }
+            | Self::Draining {
                 deadline,
                 renew_at,
-                renewing: None,
+                renewing,
                 ..
-            } => Some(*(deadline.min(renew_at))),
-            Self::Draining { deadline, .. } => Some(*deadline),
+            } => Some(match renewing {
+                Some(_) => *deadline,
+                None => *deadline.min(renew_at),
+            }),
         }
     }
 
     /// Takes what happened and says what to do.
     pub fn handle(&mut self, input: Input, now: Monotonic, terms: &Terms) -> Option<Command> {
-        let retry = Self::Follower {
-            try_at: now + terms.retry,
+        match *self {
+            Self::Follower { try_at, rest_until } => {
+                let due = match input {
+                    Input::Tick => now >= try_at,
+                    Input::Announced => now >= rest_until,
+                    _ => false,
+                };
+                due.then(|| self.campaign(now))
+            }
+            Self::Campaigning { sent, again } => self.campaigning(input, now, terms, sent, again),
+            Self::Leader { deadline, .. } | Self::Draining { deadline, .. } => {
+                self.leading(input, now, terms, deadline)
+            }
+        }
+    }
+
+    fn campaign(&mut self, now: Monotonic) -> Command {
+        *self = Self::Campaigning {
+            sent: now,
+            again: false,
         };
-        match (*self, input) {
-            (Self::Leader { deadline, .. } | Self::Draining { deadline, .. }, _)
-                if now >= deadline =>
-            {
-                *self = retry;
-                Some(Command::Stop)
-            }
-            (Self::Follower { try_at }, Input::Tick) if now >= try_at => {
-                *self = Self::Campaigning { sent: now };
-                Some(Command::Acquire)
-            }
-            (Self::Follower { .. }, Input::Announced) => {
-                *self = Self::Campaigning { sent: now };
-                Some(Command::Acquire)
-            }
-            (Self::Campaigning { sent }, Input::Acquired { epoch }) => {
+        Command::Acquire
+    }
+
+    fn campaigning(
+        &mut self,
+        input: Input,
+        now: Monotonic,
+        terms: &Terms,
+        sent: Monotonic,
+        again: bool,
+    ) -> Option<Command> {
+        match input {
+            Input::Acquired { epoch } => {
                 let deadline = sent + terms.usable();
                 if now >= deadline {
-                    *self = retry;
+                    *self = Self::follow(now + terms.retry, now + terms.retry);
                     return Some(Command::Release { epoch });
                 }
-                let renew_at = sent + terms.renew;
                 *self = Self::Leader {
                     epoch,
                     deadline,
-                    renew_at,
+                    renew_at: sent + terms.renew,
                     renewing: None,
                 };
                 Some(Command::Start { epoch })
             }
-            (Self::Campaigning { .. }, Input::Held | Input::Gone | Input::Unreachable) => {
-                *self = retry;
+            Input::Announced => {
+                *self = Self::Campaigning { sent, again: true };
                 None
             }
-            (
-                Self::Leader {
-                    epoch,
-                    deadline,
-                    renew_at,
-                    renewing: None,
-                },
-                Input::Tick,
-            ) if now >= renew_at => {
-                *self = Self::Leader {
-                    epoch,
-                    deadline,
-                    renew_at,
-                    renewing: Some(now),
-                };
+            Input::Held { .. } if again => Some(self.campaign(now)),
+            Input::Held { left } => {
+                let wait = terms.retry.min(left + RUN_OUT);
+                *self = Self::follow(now + wait, now);
+                None
+            }
+            Input::Gone | Input::Unreachable => {
+                *self = Self::follow(now + terms.retry, now);
+                None
+            }
+            Input::Tick | Input::Renewed | Input::StepDown | Input::Drained => None,
+        }
+    }
+
+    /// In these states a lease is held, or was a moment ago.
+    fn leading(
+        &mut self,
+        input: Input,
+        now: Monotonic,
+        terms: &Terms,
+        deadline: Monotonic,
+    ) -> Option<Command> {
+        let (Self::Leader {
+            epoch,
+            renew_at,
+            renewing,
+            ..
+        }
+        | Self::Draining {
+            epoch,
+            renew_at,
+            renewing,
+            ..
+        }) = *self
+        else {
+            return None;
+        };
+        let draining = matches!(self, Self::Draining { .. });
+        match input {
+            // Nothing runs any more, so that it is not too late either.
+            Input::Drained if draining => {
+                let rested = now + terms.rest();
+                *self = Self::follow(rested, rested);
+                Some(Command::Release { epoch })
+            }
+            _ if now >= deadline => self.lose(now, terms),
+            Input::Gone | Input::Held { .. } => self.lose(now, terms),
+            Input::Tick if renewing.is_none() && now >= renew_at => {
+                self.set_renewal(deadline, renew_at, Some(now));
                 Some(Command::Renew)
             }
-            (
-                Self::Leader {
-                    epoch,
-                    renewing: Some(sent),
-                    ..
-                },
-                Input::Renewed,
-            ) => {
-                *self = Self::Leader {
-                    epoch,
-                    deadline: sent + terms.usable(),
-                    renew_at: sent + terms.renew,
-                    renewing: None,
-                };
+            Input::Renewed => {
+                let sent = renewing?;
+                self.set_renewal(sent + terms.usable(), sent + terms.renew, None);
                 None
             }
-            (
-                Self::Leader {
-                    epoch, deadline, ..
-                },
-                Input::Unreachable,
-            ) => {
-                let renew_at = now + terms.retry;
-                *self = Self::Leader {
+            Input::Unreachable => {
+                self.set_renewal(deadline, now + terms.retry, None);
+                None
+            }
+            Input::StepDown if !draining => {
+                *self = Self::Draining {
                     epoch,
                     deadline,
                     renew_at,
-                    renewing: None,
+                    renewing,
                 };
-                None
-            }
-            (Self::Leader { .. } | Self::Draining { .. }, Input::Gone | Input::Held) => {
-                *self = retry;
-                Some(Command::Stop)
-            }
-            (
-                Self::Leader {
-                    epoch, deadline, ..
-                },
-                Input::StepDown,
-            ) => {
-                *self = Self::Draining { epoch, deadline };
                 Some(Command::Drain)
-            }
-            (Self::Draining { epoch, .. }, Input::Drained) => {
-                *self = retry;
-                Some(Command::Release { epoch })
             }
             _ => None,
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TERMS: Terms = Terms {
-        ttl: Duration::from_secs(15),
-        renew: Duration::from_secs(5),
-        retry: Duration::from_secs(1),
-    };
-
-    const fn at(ms: u64) -> Monotonic {
-        Duration::from_millis(ms)
+    fn lose(&mut self, now: Monotonic, terms: &Terms) -> Option<Command> {
+        *self = Self::follow(now + terms.retry, now);
+        Some(Command::Stop)
     }
 
-    fn leader() -> Lease {
-        let mut lease = Lease::new(at(0));
-        assert_eq!(
-            lease.handle(Input::Tick, at(0), &TERMS),
-            Some(Command::Acquire)
-        );
-        let start = lease.handle(Input::Acquired { epoch: 7 }, at(100), &TERMS);
-        assert_eq!(start, Some(Command::Start { epoch: 7 }));
-        lease
-    }
-
-    #[test]
-    fn the_deadline_counts_from_before_the_question_was_sent() {
-        let Lease::Leader {
-            deadline, renew_at, ..
-        } = leader()
-        else {
-            panic!("leads")
-        };
-        assert_eq!(deadline, at(14_850));
-        assert_eq!(renew_at, at(5_000));
-    }
-
-    #[test]
-    fn a_leader_that_cannot_renew_stops_before_the_time_to_live_has_passed() {
-        let mut lease = leader();
-        assert_eq!(
-            lease.handle(Input::Tick, at(5_000), &TERMS),
-            Some(Command::Renew)
-        );
-        assert_eq!(lease.handle(Input::Unreachable, at(6_000), &TERMS), None);
-        assert_eq!(
-            lease.handle(Input::Tick, at(7_000), &TERMS),
-            Some(Command::Renew)
-        );
-        assert_eq!(lease.next_timeout(), Some(at(14_850)));
-        assert_eq!(
-            lease.handle(Input::Tick, at(14_850), &TERMS),
-            Some(Command::Stop)
-        );
-        assert_eq!(lease.handle(Input::Renewed, at(14_900), &TERMS), None);
-    }
-
-    #[test]
-    fn a_late_renewal_counts_from_when_it_was_sent() {
-        let mut lease = leader();
-        lease.handle(Input::Tick, at(5_000), &TERMS);
-        lease.handle(Input::Renewed, at(9_000), &TERMS);
-        let Lease::Leader { deadline, .. } = lease else {
-            panic!("leads")
-        };
-        assert_eq!(deadline, at(19_850));
-    }
-
-    #[test]
-    fn a_follower_asks_at_once_when_the_owner_leaves() {
-        let mut lease = Lease::new(at(0));
-        lease.handle(Input::Tick, at(0), &TERMS);
-        assert_eq!(lease.handle(Input::Held, at(10), &TERMS), None);
-        assert_eq!(lease.handle(Input::Tick, at(20), &TERMS), None);
-        assert_eq!(
-            lease.handle(Input::Announced, at(30), &TERMS),
-            Some(Command::Acquire)
-        );
-    }
-
-    #[test]
-    fn stepping_down_drains_before_it_releases() {
-        let mut lease = leader();
-        assert_eq!(
-            lease.handle(Input::StepDown, at(200), &TERMS),
-            Some(Command::Drain)
-        );
-        assert_eq!(
-            lease.handle(Input::Drained, at(300), &TERMS),
-            Some(Command::Release { epoch: 7 })
-        );
-        assert!(matches!(lease, Lease::Follower { .. }));
-    }
-
-    #[test]
-    fn losing_the_lease_stops_at_once() {
-        let mut lease = leader();
-        assert_eq!(
-            lease.handle(Input::Gone, at(200), &TERMS),
-            Some(Command::Stop)
-        );
-    }
-
-    #[test]
-    fn a_lease_that_came_too_late_to_be_used_is_given_back() {
-        let mut lease = Lease::new(at(0));
-        lease.handle(Input::Tick, at(0), &TERMS);
-        let answer = lease.handle(Input::Acquired { epoch: 1 }, at(20_000), &TERMS);
-        assert_eq!(answer, Some(Command::Release { epoch: 1 }));
+    fn set_renewal(&mut self, until: Monotonic, next: Monotonic, sent: Option<Monotonic>) {
+        if let Self::Leader {
+            deadline,
+            renew_at,
+            renewing,
+            ..
+        }
+        | Self::Draining {
+            deadline,
+            renew_at,
+            renewing,
+            ..
+        } = self
+        {
+            (*deadline, *renew_at, *renewing) = (until, next, sent);
+        }
     }
 }

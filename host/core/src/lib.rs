@@ -12,7 +12,9 @@
 //! | [`settle`] | how a delivery ends, and what that needs to be proven |
 //! | [`retry`] | how long to wait before the next attempt |
 //! | [`lane`] | which message may run next when order matters |
+//! | [`halt`] | what becomes of a message that stopped its lane |
 //! | [`lease`] | whether this instance leads a consumer |
+//! | [`share`] | how many partitions an instance leads |
 //! | [`cutover`] | which side owns a new key |
 //! | [`hold`] | how messages of the other side wait |
 //! | [`destination`] | where the outbound requests of a handler may go |
@@ -25,6 +27,7 @@ pub mod audit;
 pub mod claim;
 pub mod cutover;
 pub mod destination;
+pub mod halt;
 pub mod hold;
 pub mod incarnation;
 pub mod key;
@@ -35,4 +38,5 @@ pub mod name;
 pub mod replay;
 pub mod retry;
 pub mod settle;
+pub mod share;
 pub mod time;

@@ -15,7 +15,7 @@ use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
     Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
-    LeaseView, Open, Place, Store,
+    LeaseView, Open, Place, Present, Store,
 };
 
 /// What will go wrong. Shared with the store that it belongs to.
@@ -112,7 +112,7 @@ impl Faults {
 /// ```
 #[derive(Debug)]
 pub struct FaultyStore<S> {
-    inner: S,
+    inner: Arc<S>,
     faults: Faults,
 }
 
@@ -121,7 +121,16 @@ impl<S: Store> FaultyStore<S> {
     #[must_use]
     pub fn new(inner: S) -> Self {
         Self {
-            inner,
+            inner: Arc::new(inner),
+            faults: Faults::default(),
+        }
+    }
+
+    /// Another client of the same store, with faults of its own.
+    #[must_use]
+    pub fn client(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
             faults: Faults::default(),
         }
     }
@@ -173,6 +182,7 @@ faulty! {
     renew(of: &LeaseName, owner: u64, ttl: Duration) -> LeaseAnswer;
     give_back(of: &LeaseName, owner: u64) -> LeaseAnswer;
     leader(of: &LeaseName) -> Option<LeaseView>;
+    attend(roster: &str, instance: u64, stay: Option<Duration>) -> Vec<Present>;
     rule(group: &Group) -> Option<Rule>;
     set_rule(group: &Group, rule: &Rule, expected: u64) -> Result<Rule, Rule>;
     open(mode: Open) -> Option<Identity>;

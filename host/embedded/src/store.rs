@@ -26,7 +26,7 @@ use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
     Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
-    LeaseView, Open, Place, Store,
+    LeaseView, Open, Place, Present, Store,
 };
 use tokio::sync::Notify;
 
@@ -263,6 +263,24 @@ impl Store for EmbeddedStore {
         let of = of.clone();
         self.look("see who leads", move |rows| leases::leader(rows, &of))
             .await
+    }
+
+    async fn attend(
+        &self,
+        roster: &str,
+        instance: u64,
+        stay: Option<Duration>,
+    ) -> Result<Vec<Present>, PortError> {
+        let roster = roster.to_owned();
+        let (there, news) = self
+            .only_here("attend", move |rows| {
+                leases::attend(rows, &roster, instance, stay)
+            })
+            .await?;
+        if news {
+            self.changed.notify_waiters();
+        }
+        Ok(there)
     }
 
     async fn rule(&self, group: &Group) -> Result<Option<Rule>, PortError> {

@@ -150,7 +150,9 @@ pub struct Subscribe {
     pub consumer: String,
     /// Unacknowledged messages at once, at least 1.
     pub prefetch: u16,
-    /// Nobody else may consume from the queue at the same time.
+    /// Nobody else may get messages of the queue at the same time. A queue that
+    /// was prepared for a single active consumer sees to that by itself, and
+    /// lets others wait in line; from any other, others are refused.
     pub exclusive: bool,
 }
 
@@ -170,6 +172,13 @@ pub trait Subscription: Send {
     /// Stops new deliveries; those already here can still be settled. What the
     /// client buffered is handed back to the broker.
     async fn cancel(&mut self);
+
+    /// Ends the subscription. The broker sees everything that was settled; what
+    /// was not goes back to the queue all at once, in its old order, before
+    /// anybody else gets a message of an exclusive one. For consumers that keep
+    /// an order: between a cancel and the last settlement another one could get
+    /// what comes later.
+    async fn close(&mut self);
 }
 
 /// Settles deliveries.

@@ -181,6 +181,19 @@ pub trait Store: Send + Sync + 'static {
     /// [`PortError`]
     async fn leader(&self, of: &LeaseName) -> Result<Option<LeaseView>, PortError>;
 
+    /// Says that an instance is there, for as long as this from now on, or (with
+    /// none) that it leaves. Gives all that are there, in no order, and tells
+    /// those who watch when one came or left.
+    ///
+    /// # Errors
+    /// [`PortError`]
+    async fn attend(
+        &self,
+        roster: &str,
+        instance: u64,
+        stay: Option<Duration>,
+    ) -> Result<Vec<Present>, PortError>;
+
     /// The cut-over rule of a group. None when it has none.
     ///
     /// # Errors
@@ -378,6 +391,15 @@ pub enum LeaseAnswer {
     },
     /// Nobody has it.
     Gone,
+}
+
+/// An instance that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// Its random value.
+    pub instance: u64,
+    /// For how much longer, if it does not say so again.
+    pub left: Duration,
 }
 
 /// Who leads.

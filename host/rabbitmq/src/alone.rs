@@ -1,12 +1,20 @@
 //! Being the only one.
 
+use std::time::Duration;
+
 use holdfast_ports::error::PortError;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
+use tokio::time::{Instant, sleep};
 
-use crate::convert;
 use crate::link::Link;
+use crate::{convert, error};
+
+/// Before a queue of its own that another host holds is asked for again, and for
+/// how long: the broker frees it a moment after the channel of a host that left.
+const FREED: Duration = Duration::from_millis(20);
+const FREED_WITHIN: Duration = Duration::from_millis(300);
 
 /// Keeps everybody else out for as long as the channel lives, by a queue of this
 /// name.
@@ -28,8 +36,24 @@ pub(crate) async fn alone(
         auto_delete: true,
         ..QueueDeclareOptions::default()
     };
-    let declare = channel.queue_declare(name.clone(), own, FieldTable::default());
-    link.within(what.clone(), declare).await?;
+    let asked = Instant::now();
+    loop {
+        // A refusal closes the channel, so that the question has one of its own.
+        let asking = link.channel().await?;
+        let declare = asking.queue_declare(name.clone(), own, FieldTable::default());
+        let refused = match link.answer(&what, declare).await? {
+            Ok(_) => {
+                let _ = asking.close(200, ShortString::default()).await;
+                break;
+            }
+            Err(refused) => refused,
+        };
+        let in_use = error::code(&refused) == Some(error::RESOURCE_LOCKED);
+        if !in_use || asked.elapsed() >= FREED_WITHIN {
+            return Err(error::port(what, &refused));
+        }
+        sleep(FREED).await;
+    }
     let only = BasicConsumeOptions {
         exclusive: true,
         no_ack: true,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -11,16 +12,31 @@ use holdfast_ports::error::PortError;
 use lapin::Consumer;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
+use tokio::time::{Instant, sleep};
 
 use crate::acks::Acks;
 use crate::alone::alone;
 use crate::link::Link;
 use crate::options::Options;
-use crate::{convert, error};
+use crate::{convert, error, topology};
+
+/// Between two looks at a queue.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the broker may take to take back what a consumer had that is gone:
+/// where nobody else may consume, and where others may.
+const TAKEN_BACK: Duration = Duration::from_secs(2);
+const TAKEN_BACK_BY_ALL: Duration = Duration::from_millis(300);
 
 /// A running consumer.
 pub(crate) struct Consuming {
     queue: String,
+    link: Arc<Link>,
+    /// The broker lets one consumer at a time have messages.
+    single_active: bool,
+    /// Others are kept away.
+    exclusive: bool,
+    closed: bool,
     consumer: Consumer,
     acks: Arc<Acks>,
     /// Ends with the connection.
@@ -31,12 +47,16 @@ pub(crate) struct Consuming {
 /// Starts consuming on a channel of its own. The prefetch is set first: without
 /// it the client's buffer has no bound.
 pub(crate) async fn subscribe(
-    link: &Link,
+    link: &Arc<Link>,
     options: Arc<Options>,
     request: &Subscribe,
+    single_active: bool,
     generation: u64,
 ) -> Result<Consuming, PortError> {
     let queue = &request.queue;
+    // A queue for a single active consumer takes no exclusive ones, and needs
+    // none.
+    let exclusive = request.exclusive && !single_active;
     let refused = |reason: String| {
         let what = format!("consume from queue {queue:?}");
         PortError::permanent(what).because(reason)
@@ -49,10 +69,12 @@ pub(crate) async fn subscribe(
     link.connection().await?;
     let lost = Box::pin(link.lost());
     let channel = link.channel().await?;
-    let alone = if request.exclusive {
+    let alone = if exclusive {
         let what = format!("be the only consumer of queue {queue:?}");
         let name = format!("{queue}.exclusive");
-        Some(alone(link, &channel, what, name).await?)
+        let alone = alone(link, &channel, what, name).await?;
+        taken_back(link, queue, TAKEN_BACK).await;
+        Some(alone)
     } else {
         None
     };
@@ -60,7 +82,7 @@ pub(crate) async fn subscribe(
     link.within(format!("set the prefetch to {prefetch}"), qos)
         .await?;
     let manual = BasicConsumeOptions {
-        exclusive: request.exclusive,
+        exclusive,
         ..BasicConsumeOptions::default()
     };
     let consume = channel.basic_consume(name, tag, manual, FieldTable::default());
@@ -70,6 +92,10 @@ pub(crate) async fn subscribe(
     let deadline = options.call_deadline;
     Ok(Consuming {
         queue: queue.clone(),
+        link: Arc::clone(link),
+        single_active,
+        exclusive,
+        closed: false,
         consumer,
         acks: Acks::new(generation, channel, prefetch, deadline, alone),
         lost,
@@ -128,7 +154,47 @@ impl Subscription for Consuming {
         }
         self.ended = Some(Ended::Closed("the host stopped consuming".to_owned()));
         self.acks.cancel(self.consumer.tag()).await;
-        // The broker sends nothing after its answer: what is left is here.
+        self.hand_back_buffered();
+    }
+
+    async fn close(&mut self) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.ended = Some(Ended::Closed("the host stopped consuming".to_owned()));
+        // What is given back singly goes behind everything else in a quorum
+        // queue without a delivery limit; what a channel had when it ended keeps
+        // its place (seen with RabbitMQ 3.10). So nothing is cancelled or given
+        // back here.
+        let open = self.acks.is_open();
+        self.acks.end().await;
+        if open && !self.exclusive && !self.single_active {
+            let (queue, within) = (&self.queue, TAKEN_BACK_BY_ALL);
+            taken_back(&self.link, queue, within).await;
+        }
+    }
+}
+
+/// Waits until the broker has taken back what consumers that are gone had in
+/// hand: their channels end first, and for a moment a new consumer would get
+/// what lies behind. Queue and consumers are counted at one time, so that
+/// without a consumer everything is there.
+async fn taken_back(link: &Link, queue: &str, within: Duration) {
+    let asked = Instant::now();
+    while asked.elapsed() < within {
+        match topology::counts(link, queue).await {
+            Ok(Some(counts)) if counts.consumers > 0 => sleep(PAUSE).await,
+            _ => return,
+        }
+    }
+    tracing::debug!(queue, "somebody else consumes from this queue");
+}
+
+impl Consuming {
+    /// The broker sends nothing after its answer to a cancel: what is left is
+    /// here.
+    fn hand_back_buffered(&mut self) {
         let mut buffered = VecDeque::new();
         while let Some(Some(Ok(delivery))) = self.consumer.next().now_or_never() {
             buffered.push_back(delivery.delivery_tag);

@@ -92,6 +92,8 @@ pub struct RabbitMq {
     to_exchanges: Publisher,
     to_delays: Publishers,
     exchanges: Mutex<HashSet<String>>,
+    /// Queues that were seen to have a single active consumer.
+    single_active: Mutex<HashSet<String>>,
     version: OnceCell<Version>,
     generations: AtomicU64,
     subscriptions: Mutex<Vec<Weak<Acks>>>,
@@ -124,6 +126,7 @@ impl RabbitMq {
             delaying,
             looking,
             exchanges: Mutex::default(),
+            single_active: Mutex::default(),
             version: OnceCell::new(),
             generations: AtomicU64::new(1),
             subscriptions: Mutex::default(),
@@ -149,6 +152,11 @@ impl RabbitMq {
     fn exchanges(&self) -> MutexGuard<'_, HashSet<String>> {
         let exchanges = self.exchanges.lock();
         exchanges.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn single_active(&self) -> MutexGuard<'_, HashSet<String>> {
+        let known = self.single_active.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, acks: &Arc<Acks>) {
@@ -200,13 +208,24 @@ impl RabbitMq {
 impl Broker for RabbitMq {
     async fn prepare(&self, topology: &Topology) -> Result<Vec<Finding>, PortError> {
         self.consuming.connection().await?;
-        topology::prepare(&self.consuming, self.version().await, topology).await
+        let version = self.version().await;
+        let (findings, single_active) =
+            topology::prepare(&self.consuming, version, topology).await?;
+        let mut known = self.single_active();
+        if single_active {
+            known.insert(topology.queue.clone());
+        } else {
+            known.remove(&topology.queue);
+        }
+        Ok(findings)
     }
 
     async fn subscribe(&self, request: &Subscribe) -> Result<Box<dyn Subscription>, PortError> {
         let generation = self.generations.fetch_add(1, Ordering::Relaxed);
         let options = self.options.clone();
-        let consuming = consume::subscribe(&self.consuming, options, request, generation).await?;
+        let single_active = self.single_active().contains(&request.queue);
+        let (link, single) = (&self.consuming, single_active);
+        let consuming = consume::subscribe(link, options, request, single, generation).await?;
         self.remember(consuming.acks());
         Ok(Box::new(consuming))
     }

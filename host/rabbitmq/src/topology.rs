@@ -108,12 +108,13 @@ fn json(value: &AMQPValue) -> String {
     }
 }
 
-/// Declares or checks the queues of a consumer.
+/// Declares or checks the queues of a consumer. Gives what is odd, and whether
+/// the work queue lets one consumer at a time have messages, as it was to.
 pub(crate) async fn prepare(
     link: &Link,
     version: Option<Version>,
     topology: &Topology,
-) -> Result<Vec<Finding>, PortError> {
+) -> Result<(Vec<Finding>, bool), PortError> {
     let work = Wanted::work(topology);
     let dead = Wanted::quorum(dead_queue(&topology.queue));
     let delays = topology
@@ -121,16 +122,35 @@ pub(crate) async fn prepare(
         .iter()
         .map(|step| Wanted::delay(&topology.queue, *step));
     let mut findings = Vec::new();
+    let mut single_active = false;
     // Those that others lead to come first.
-    for queue in [work, dead].into_iter().chain(delays) {
-        let found = if topology.declare {
-            declare(link, version, &queue).await?
+    for queue in [&work, &dead].into_iter().cloned().chain(delays) {
+        let wants = topology.single_active && queue.name == work.name;
+        let made = if topology.declare {
+            make(link, version, &queue).await?
         } else {
-            check(link, version, &queue).await?
+            let finding = check(link, version, &queue).await?;
+            // Its arguments are told only by declaring it, which changes
+            // nothing: it is there.
+            let as_wanted = wants && finding.as_ref().is_none_or(|f| !f.fatal) && {
+                make(link, version, &queue).await.is_ok_and(|m| m.as_wanted)
+            };
+            Made { as_wanted, finding }
         };
-        findings.extend(found);
+        single_active |= wants && made.as_wanted;
+        findings.extend(made.finding);
     }
-    Ok(findings)
+    if topology.single_active && !single_active && findings.iter().all(|f| !f.fatal) {
+        findings.push(shared(&work));
+    }
+    Ok((findings, single_active))
+}
+
+/// A declared queue.
+struct Made {
+    /// It has the arguments that were asked for.
+    as_wanted: bool,
+    finding: Option<Finding>,
 }
 
 /// Declares a queue, without a delivery limit where the broker has one.
@@ -139,19 +159,24 @@ pub(crate) async fn declare(
     version: Option<Version>,
     queue: &Wanted,
 ) -> Result<Option<Finding>, PortError> {
+    Ok(make(link, version, queue).await?.finding)
+}
+
+async fn make(link: &Link, version: Option<Version>, queue: &Wanted) -> Result<Made, PortError> {
+    let made = |as_wanted, finding| Ok(Made { as_wanted, finding });
     let may_limit = version.is_none_or(|(major, _)| major >= WITH_LIMIT) && !queue.strict;
     if may_limit {
         match one(link, &queue.without_limit(), false).await? {
-            Ok(_) => return Ok(None),
+            Ok(_) => return made(true, None),
             // An older broker does not know the value, or the queue is there.
             Err(refused) if refused.text.contains(LIMIT) => {}
-            Err(refused) => return Ok(Some(refused.finding(queue))),
+            Err(refused) => return made(false, Some(refused.finding(queue))),
         }
     }
     match one(link, queue, false).await? {
-        Ok(_) if may_limit && version.is_some() => Ok(Some(limited(queue))),
-        Ok(_) => Ok(None),
-        Err(refused) => Ok(Some(refused.finding(queue))),
+        Ok(_) if may_limit && version.is_some() => made(true, Some(limited(queue))),
+        Ok(_) => made(true, None),
+        Err(refused) => made(false, Some(refused.finding(queue))),
     }
 }
 
@@ -165,6 +190,18 @@ async fn check(
         Ok(_) if version.is_some_and(|(major, _)| major >= WITH_LIMIT) => Ok(Some(limited(queue))),
         Ok(_) => Ok(None),
         Err(refused) => Ok(Some(refused.finding(queue))),
+    }
+}
+
+fn shared(queue: &Wanted) -> Finding {
+    Finding {
+        queue: queue.name.clone(),
+        fatal: false,
+        text: format!(
+            "it has no single active consumer, so that it is consumed exclusively, and the next \
+             leader waits until the broker has let go of the last one; make it anew with: {}",
+            queue.command()
+        ),
     }
 }
 

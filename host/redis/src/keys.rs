@@ -19,6 +19,7 @@
 //! | `<service>:incarnation`, `<service>:pulse` | string | which store this is | never |
 //! | `<service>:flags` | hash | flags by name | never |
 //! | `<service>:t:<name>` | hash | totals, and `.<run>` with the number of its last addition | never |
+//! | `<service>:w:<name>` | sorted set | instances that are there, by the time until which | with the last of them |
 //! | `<service>:changed` | channel | a word for whoever waits for a change | |
 //!
 //! With the slot rule `key` the braces hold `<group>:<key>`, and the claim is
@@ -124,6 +125,10 @@ impl Keys {
 
     pub(crate) fn totals(&self, name: &str) -> String {
         format!("{}:t:{name}", self.service)
+    }
+
+    pub(crate) fn roster(&self, name: &str) -> String {
+        format!("{}:w:{name}", self.service)
     }
 
     /// A pattern that matches every claim of a group, and more; names hold

@@ -30,6 +30,7 @@ mod call;
 mod claims;
 mod error;
 mod groups;
+mod instances;
 mod keys;
 mod link;
 mod looks;

@@ -37,6 +37,7 @@ scripts! {
     Renew "renew"
     GiveBack "give_back"
     Leader "leader"
+    Attend "attend"
     SetRule "set_rule"
     Read "read"
     SetFlag "set_flag"

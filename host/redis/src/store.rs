@@ -15,7 +15,7 @@ use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
     Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
-    LeaseView, Open, Place, Store,
+    LeaseView, Open, Place, Present, Store,
 };
 use redis::{Client, TlsCertificates};
 
@@ -202,6 +202,15 @@ impl Store for RedisStore {
 
     async fn leader(&self, of: &LeaseName) -> Result<Option<LeaseView>, PortError> {
         self.ask_leader(of).await
+    }
+
+    async fn attend(
+        &self,
+        roster: &str,
+        instance: u64,
+        stay: Option<Duration>,
+    ) -> Result<Vec<Present>, PortError> {
+        self.ask_attend(roster, instance, stay).await
     }
 
     async fn rule(&self, group: &Group) -> Result<Option<Rule>, PortError> {

@@ -7,16 +7,16 @@ use futures_util::FutureExt as _;
 use holdfast_core::claim::FencedBy;
 use holdfast_core::ledger::Ledger;
 use holdfast_core::retry::delay_steps;
-use holdfast_ports::broker::{Finding, Subscribe, Topology};
-use holdfast_ports::plugins::Interrupt;
+use holdfast_ports::broker::{Finding, Subscribe, Subscription, Topology};
 use holdfast_ports::store::{Agreement, GroupRules, LeaseName};
 use metrics::gauge;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::{Gate, Guard};
-use crate::leadership::{Candidate, Term, lead};
+use crate::leadership::{Candidate, Standing, Term, lead};
 use crate::session::{Context, End, Session};
+use crate::stop::Stop;
 
 /// Where a consumer stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub struct Consumer {
     context: Arc<Context>,
     guard: Arc<Guard>,
     shown: Mutex<(Phase, Option<u64>, Vec<Finding>)>,
+    /// Why the last term as a leader could not begin.
+    unfit: Mutex<Option<String>>,
     paused: watch::Sender<bool>,
     stop: CancellationToken,
     step_down: Notify,
@@ -83,6 +85,9 @@ pub struct Consumer {
 /// The wait between two tries to get ready.
 const AGAIN: Duration = Duration::from_millis(250);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(5);
+/// The wait before a subscription that was given up to keep the order is made
+/// anew.
+const SOON: Duration = Duration::from_millis(20);
 
 impl Consumer {
     /// A consumer that does not run yet.
@@ -93,6 +98,7 @@ impl Consumer {
             context,
             guard,
             shown: Mutex::new((Phase::Starting, None, Vec::new())),
+            unfit: Mutex::default(),
             paused: watch::channel(paused).0,
             stop: CancellationToken::new(),
             step_down: Notify::new(),
@@ -121,7 +127,13 @@ impl Consumer {
     /// Stops or continues the intake; in-flight work finishes.
     pub fn set_paused(&self, paused: bool) {
         self.paused
-            .send_if_modified(|known| std::mem::replace(known, paused) != paused);
+            .send_if_modified(|now| std::mem::replace(now, paused) != paused);
+    }
+
+    /// Did an operator stop the intake?
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        *self.paused.borrow()
     }
 
     /// Gives the lease to another instance, if this one leads.
@@ -151,23 +163,25 @@ impl Consumer {
                 continue;
             }
             // The run ends when it is stopped, paused, or the store is in doubt.
-            let stop = self.stop.child_token();
+            let stop = Stop::default();
             let work = async {
                 match &spec.lease {
                     None => {
-                        self.consume(None, &stop, &Interrupt::default()).await;
+                        self.consume(None, &stop).await;
                     }
-                    Some(_) => self.consume_leased(&stop).await,
+                    Some(_) => self.consume_leased(stop.told()).await,
                 }
             };
             let held = async {
                 loop {
                     tokio::select! {
+                        () = self.stop.cancelled() => {}
                         _ = paused.changed() => {}
                         _ = gate.changed() => {}
                     }
-                    if self.held(*paused.borrow(), &gate.borrow()).is_some() {
-                        stop.cancel();
+                    let stopped = self.stop.is_cancelled();
+                    if stopped || self.held(*paused.borrow(), &gate.borrow()).is_some() {
+                        stop.soon();
                         std::future::pending::<()>().await;
                     }
                 }
@@ -198,7 +212,11 @@ impl Consumer {
         };
         let owner = (self.context.surroundings.random)();
         let labels = [("consumer", spec.name.to_string())];
-        let show = |epoch: Option<u64>| {
+        let show = |standing: Standing| {
+            let epoch = match standing {
+                Standing::Leads(epoch) => Some(epoch),
+                Standing::Follows | Standing::Apart => None,
+            };
             gauge!("holdfast_lease_leader", &labels).set(if epoch.is_some() { 1.0 } else { 0.0 });
             #[expect(
                 clippy::cast_precision_loss,
@@ -206,20 +224,24 @@ impl Consumer {
             )]
             gauge!("holdfast_lease_epoch", &labels).set(epoch.unwrap_or(0) as f64);
             self.shown().1 = epoch;
-            self.show(if epoch.is_some() {
-                Phase::Starting
-            } else {
-                Phase::Follower
-            });
+            match (standing, self.unfit().clone()) {
+                (Standing::Leads(_), _) => self.show(Phase::Starting),
+                (Standing::Apart, Some(why)) => self.show(Phase::Waiting(why)),
+                (Standing::Follows | Standing::Apart, _) => self.show(Phase::Follower),
+            }
         };
-        let consume = |epoch: u64, stop: CancellationToken, interrupt: Interrupt| {
-            async move { self.consume(Some(epoch), &stop, &interrupt).await }.boxed()
-        };
+        let consume =
+            |epoch: u64, stop: Stop| async move { self.consume(Some(epoch), &stop).await }.boxed();
+        let seat = self.context.seat.as_ref();
         let candidate = Candidate {
             name: &name,
             terms,
             owner,
+            seat,
         };
+        if let Some(seat) = seat {
+            seat.enter();
+        }
         lead(
             &self.context.store,
             &candidate,
@@ -229,18 +251,16 @@ impl Consumer {
             consume,
         )
         .await;
+        if let Some(seat) = seat {
+            seat.exit();
+        }
     }
 
     /// Subscribes and consumes, again and again, until `stop`.
-    async fn consume(
-        &self,
-        epoch: Option<u64>,
-        stop: &CancellationToken,
-        interrupt: &Interrupt,
-    ) -> Term {
+    async fn consume(&self, epoch: Option<u64>, stop: &Stop) -> Term {
         let mut wait = AGAIN;
-        while !stop.is_cancelled() {
-            let why = match self.session(epoch, stop, interrupt).await {
+        while !stop.is_told() {
+            let why = match self.session(epoch, stop).await {
                 Ok(End::Stopped) => return Term::Over,
                 Ok(End::Fenced(FencedBy::Store)) => {
                     self.guard
@@ -252,7 +272,13 @@ impl Consumer {
                     wait = AGAIN;
                     ended.to_string()
                 }
+                Ok(End::Again(why)) => {
+                    tracing::info!(consumer = %self.context.spec.name, why, "subscribing again, so that the order is kept");
+                    tokio::time::sleep(SOON).await;
+                    continue;
+                }
                 Err(why) if epoch.is_some() => {
+                    *self.unfit() = Some(why.clone());
                     self.show(Phase::Waiting(why));
                     return Term::Failed;
                 }
@@ -261,7 +287,7 @@ impl Consumer {
             tracing::warn!(consumer = %self.context.spec.name, why, "not consuming; trying again");
             self.show(Phase::Waiting(why));
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = stop.told().cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
             }
             wait = (wait * 2).min(AGAIN_AT_MOST);
@@ -270,12 +296,28 @@ impl Consumer {
     }
 
     /// One subscription, from checking the group's rules to its end.
-    async fn session(
-        &self,
-        epoch: Option<u64>,
-        stop: &CancellationToken,
-        interrupt: &Interrupt,
-    ) -> Result<End, String> {
+    async fn session(&self, epoch: Option<u64>, stop: &Stop) -> Result<End, String> {
+        // A server that does not answer holds up the set-up, but not the end.
+        let subscription = tokio::select! {
+            biased;
+            () = stop.told().cancelled() => return Ok(End::Stopped),
+            made = self.set_up() => made?,
+        };
+        *self.unfit() = None;
+        if let Some(seat) = &self.context.seat {
+            seat.consuming();
+        }
+        self.show(Phase::Consuming);
+        let spec = &self.context.spec;
+        tracing::info!(consumer = %spec.name, queue = spec.queue, side = %spec.side, "consuming");
+        let context = Arc::clone(&self.context);
+        Session::run(context, subscription, epoch, stop, self.patience)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    /// Everything that must be before the first message.
+    async fn set_up(&self) -> Result<Box<dyn Subscription>, String> {
         let context = &self.context;
         let spec = &context.spec;
         if context.plugins.current(&spec.plugin).is_none() {
@@ -321,17 +363,14 @@ impl Consumer {
             queue: spec.queue.clone(),
             consumer: spec.name.to_string(),
             prefetch: spec.prefetch,
-            exclusive: spec.lease.is_some() && !spec.declare,
+            exclusive: spec.lease.is_some(),
         };
-        let subscription = context
-            .broker
-            .subscribe(&request)
-            .await
-            .map_err(|e| e.to_string())?;
-        self.show(Phase::Consuming);
-        tracing::info!(consumer = %spec.name, queue = spec.queue, side = %spec.side, "consuming");
-        let context = Arc::clone(context);
-        Ok(Session::run(context, subscription, epoch, stop, interrupt, self.patience).await)
+        let subscribed = context.broker.subscribe(&request).await;
+        subscribed.map_err(|e| e.to_string())
+    }
+
+    fn unfit(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.unfit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn show(&self, phase: Phase) {

@@ -20,9 +20,11 @@ use crate::audit::muster;
 use crate::batch::Batcher;
 use crate::books::Books;
 use crate::consumer::{Consumer, Status};
+use crate::halts::Halts;
 use crate::identity::Guard;
 use crate::rule::GroupRule;
 use crate::session::{Context, Names};
+use crate::sharing::{Seat, Sharing};
 use crate::spec::{ConsumerSpec, Surroundings};
 use crate::totals::Totals;
 
@@ -47,14 +49,23 @@ pub struct Host {
     rules: Mutex<BTreeMap<Group, Arc<GroupRule>>>,
     books: Mutex<BTreeMap<(String, String), Arc<Books>>>,
     consumers: Mutex<BTreeMap<String, Running>>,
+    rows: Mutex<BTreeMap<String, Row>>,
+    /// Held while flags are read or written, so that what was read last is not
+    /// older than what was written last.
+    flags: Arc<tokio::sync::Mutex<()>>,
     /// Tells the hosts of a service apart.
     id: u64,
     totals: Totals,
     /// Consumers that were told to end, and may not have ended.
     draining: Mutex<Vec<Weak<Consumer>>>,
-    /// Held while the store and the consumers are told who is paused.
-    pausing: tokio::sync::Mutex<()>,
     stop: CancellationToken,
+}
+
+/// A row of partitions that is shared with other instances.
+struct Row {
+    sharing: Arc<Sharing>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
 }
 
 struct Running {
@@ -76,12 +87,13 @@ impl Host {
             id,
             totals: Totals::new(id),
             draining: Mutex::default(),
-            pausing: tokio::sync::Mutex::default(),
             parts,
             guard,
             rules: Mutex::default(),
             books: Mutex::default(),
             consumers: Mutex::default(),
+            rows: Mutex::default(),
+            flags: Arc::default(),
             stop: CancellationToken::new(),
         });
         let (guard, stop) = (Arc::clone(&host.guard), host.stop.clone());
@@ -123,6 +135,9 @@ impl Host {
         for task in ending {
             let _ = task.await;
         }
+        let rows: Vec<String> = wanted.values().filter_map(|s| s.row.clone()).collect();
+        self.end_rows(|row| !rows.iter().any(|wanted| wanted == row))
+            .await;
         let paused = self.paused().await;
         for (name, spec) in wanted {
             if !self.consumers().contains_key(&name) {
@@ -158,6 +173,13 @@ impl Host {
             books,
             rule,
             permits: Arc::new(Semaphore::new(spec.concurrency)),
+            halts: Arc::new(Halts::new(
+                Arc::clone(&self.parts.store),
+                &spec.name,
+                Arc::clone(&self.flags),
+            )),
+            seat: self.seat(&spec),
+            not_before: Mutex::default(),
             batcher: Batcher::start(spec.batch),
             names: Names {
                 consumer: spec.name.as_str().into(),
@@ -176,19 +198,52 @@ impl Host {
         Running { consumer, task }
     }
 
-    /// Keeps what others may change fresh: cut-over rules, and the gauges of
-    /// store and brokers.
+    /// The place of a consumer in its row, for one with a lease.
+    fn seat(&self, spec: &ConsumerSpec) -> Option<Seat> {
+        let (row, terms) = (spec.row.as_ref()?, spec.lease?);
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = rows.entry(row.clone()).or_insert_with(|| {
+            let me = (self.parts.surroundings.random)();
+            let sharing = Sharing::new(Arc::clone(&self.parts.store), row, me, terms);
+            let (stop, running) = (CancellationToken::new(), Arc::clone(&sharing));
+            let stopped = stop.clone();
+            let task = tokio::spawn(async move { running.run(&stopped).await });
+            Row {
+                sharing,
+                stop,
+                task,
+            }
+        });
+        Some(row.sharing.seat(spec.name.as_str()))
+    }
+
+    /// Takes this instance off the lists of these rows.
+    async fn end_rows(&self, ends: impl Fn(&str) -> bool) {
+        let ending: Vec<Row> = {
+            let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+            let names: Vec<String> = rows.keys().filter(|name| ends(name)).cloned().collect();
+            names.iter().filter_map(|name| rows.remove(name)).collect()
+        };
+        for row in ending {
+            row.stop.cancel();
+            let _ = row.task.await;
+        }
+    }
+
+    /// Keeps what others may change fresh: cut-over rules, paused consumers,
+    /// halted lanes; and the gauges of store and brokers.
     async fn watch_store(&self) {
         let mut known = muster::Known::default();
+        let mut news = self.parts.store.changed();
         loop {
             self.refresh_rules().await;
-            if let Err(error) = self.refresh_paused().await {
-                tracing::debug!(%error, "paused consumers were not read");
-            }
             let store = self.parts.store.as_ref();
             let answered = muster::answer(store, self.id, &mut known, || self.in_hand());
             if let Err(error) = answered.await {
                 tracing::debug!(%error, "an audit was not answered");
+            }
+            if let Err(error) = self.refresh_flags().await {
+                tracing::debug!(%error, "the flags were not read");
             }
             gauge!("holdfast_store_up").set(if self.parts.store.is_up() { 1.0 } else { 0.0 });
             for (name, broker) in &self.parts.brokers {
@@ -200,7 +255,7 @@ impl Host {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.parts.store.changed() => {}
+                () = news.as_mut() => news = self.parts.store.changed(),
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
         }
@@ -277,6 +332,9 @@ impl Host {
     /// messages are handed back, brokers see the acknowledgements, connections
     /// close.
     pub async fn drain(&self) {
+        // First of all, so that other instances may take the partitions that
+        // this one gives back.
+        self.end_rows(|_| true).await;
         let running = std::mem::take(&mut *self.consumers());
         for one in running.values() {
             self.remember_draining(one);

@@ -6,10 +6,12 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use holdfast_core::lease::{Command, Input, Lease, Terms};
 use holdfast_ports::error::PortError;
-use holdfast_ports::plugins::Interrupt;
 use holdfast_ports::store::{LeaseAnswer, LeaseName, SharedStore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::sharing::Seat;
+use crate::stop::Stop;
 
 /// How a term of consuming ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,17 @@ pub(crate) enum Term {
     Failed,
 }
 
+/// What this instance is, as far as it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It leads under this epoch.
+    Leads(u64),
+    /// Another instance leads.
+    Follows,
+    /// It does not lead; whether another does was not asked since.
+    Apart,
+}
+
 /// Who campaigns, for what.
 pub(crate) struct Candidate<'a> {
     /// The lease.
@@ -28,12 +41,13 @@ pub(crate) struct Candidate<'a> {
     pub(crate) terms: &'a Terms,
     /// This instance's random value.
     pub(crate) owner: u64,
+    /// Its place among the partitions of a row.
+    pub(crate) seat: Option<&'a Seat>,
 }
 
 /// One term under way.
 struct Running<'a> {
-    stop: CancellationToken,
-    interrupt: Interrupt,
+    stop: Stop,
     work: Pin<Box<dyn Future<Output = Term> + Send + 'a>>,
 }
 
@@ -44,23 +58,30 @@ pub(crate) async fn lead<'a, C>(
     candidate: &Candidate<'_>,
     stop: &CancellationToken,
     step_down: &tokio::sync::Notify,
-    show: impl Fn(Option<u64>),
+    show: impl Fn(Standing),
     consume: C,
 ) where
-    C: Fn(u64, CancellationToken, Interrupt) -> BoxFuture<'a, Term>,
+    C: Fn(u64, Stop) -> BoxFuture<'a, Term>,
 {
-    let Candidate { name, terms, owner } = *candidate;
+    let Candidate {
+        name,
+        terms,
+        owner,
+        seat,
+    } = *candidate;
     let start = Instant::now();
     let mut lease = Lease::new(start.elapsed());
     let mut running: Option<Running<'a>> = None;
     let mut question: Option<BoxFuture<'_, Result<LeaseAnswer, PortError>>> = None;
+    // Kept over the rounds, so that no news is missed between two of them.
+    let mut news = store.changed();
     let mut leaving = false;
-    show(None);
+    show(Standing::Apart);
     loop {
         let timeout = lease.next_timeout().map(|at| start + at);
         let following = matches!(lease, Lease::Follower { .. });
         if leaving && following && running.is_none() && question.is_none() {
-            return;
+            break;
         }
         let input = tokio::select! {
             biased;
@@ -73,6 +94,9 @@ pub(crate) async fn lead<'a, C>(
                 match term {
                     Term::Over => Input::Drained,
                     Term::Failed => {
+                        if let Some(seat) = seat {
+                            seat.failed();
+                        }
                         lease.handle(Input::StepDown, start.elapsed(), terms);
                         Input::Drained
                     }
@@ -83,13 +107,35 @@ pub(crate) async fn lead<'a, C>(
                 heard(answer, &lease)
             }
             () = step_down.notified(), if !leaving => Input::StepDown,
-            () = store.changed(), if following && !leaving && question.is_none() => Input::Announced,
+            () = called(seat), if !leaving => {
+                if seat.is_some_and(Seat::is_to_give_back) {
+                    Input::StepDown
+                } else {
+                    Input::Announced
+                }
+            }
+            () = news.as_mut(), if !leaving => {
+                news = store.changed();
+                Input::Announced
+            }
             () = sleep_until(timeout), if !(leaving && following) => Input::Tick,
         };
         if leaving && following && matches!(input, Input::Tick | Input::Announced) {
             continue;
         }
-        match lease.handle(input, start.elapsed(), terms) {
+        if matches!(input, Input::Held { .. }) {
+            show(Standing::Follows);
+        }
+        let mut command = lease.handle(input, start.elapsed(), terms);
+        if command == Some(Command::Acquire) && seat.is_some_and(|seat| !seat.may_take()) {
+            // It leads its share of the row: as good as held by another.
+            let left = terms.retry;
+            command = lease.handle(Input::Held { left }, start.elapsed(), terms);
+        }
+        if let (Some(seat), Lease::Follower { .. }) = (seat, &lease) {
+            seat.left();
+        }
+        match command {
             None => {}
             Some(Command::Acquire) => {
                 question = Some(store.acquire(name, owner, terms.ttl).boxed())
@@ -97,15 +143,12 @@ pub(crate) async fn lead<'a, C>(
             Some(Command::Renew) => question = Some(store.renew(name, owner, terms.ttl).boxed()),
             Some(Command::Start { epoch }) => {
                 tracing::info!(consumer = %name.consumer, epoch, "leading");
-                show(Some(epoch));
-                let (stop, interrupt) = (CancellationToken::new(), Interrupt::default());
-                let work = consume(epoch, stop.clone(), interrupt.clone());
-                running = Some(Running {
-                    stop,
-                    interrupt,
-                    work,
-                });
-                if leaving {
+                show(Standing::Leads(epoch));
+                let stop = Stop::default();
+                let work = consume(epoch, stop.clone());
+                running = Some(Running { stop, work });
+                // It was told to go while it asked.
+                if leaving || seat.is_some_and(Seat::is_to_give_back) {
                     lease.handle(Input::StepDown, start.elapsed(), terms);
                     end_term(&running);
                 }
@@ -113,16 +156,15 @@ pub(crate) async fn lead<'a, C>(
             Some(Command::Drain) => end_term(&running),
             Some(Command::Stop) => {
                 tracing::warn!(consumer = %name.consumer, "the lease is lost; stopping at once");
-                show(None);
+                show(Standing::Apart);
                 question = None;
                 if let Some(term) = running.take() {
-                    term.interrupt.set();
-                    term.stop.cancel();
+                    term.stop.at_once();
                     term.work.await;
                 }
             }
             Some(Command::Release { .. }) => {
-                show(None);
+                show(Standing::Apart);
                 question = None;
                 if let Err(error) = store.give_back(name, owner).await {
                     tracing::warn!(consumer = %name.consumer, %error, "the lease was not given back; it expires");
@@ -134,7 +176,15 @@ pub(crate) async fn lead<'a, C>(
 
 fn end_term(running: &Option<Running<'_>>) {
     if let Some(term) = running {
-        term.stop.cancel();
+        term.stop.soon();
+    }
+}
+
+/// Waits until the row of partitions wants something of this one.
+async fn called(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.called().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -151,7 +201,7 @@ fn heard(answer: Result<LeaseAnswer, PortError>, lease: &Lease) -> Input {
             Lease::Campaigning { .. } => Input::Acquired { epoch },
             _ => Input::Renewed,
         },
-        Ok(LeaseAnswer::Held { .. }) => Input::Held,
+        Ok(LeaseAnswer::Held { left }) => Input::Held { left },
         Ok(LeaseAnswer::Gone) => Input::Gone,
         Err(error) => {
             tracing::warn!(%error, "the lease could not be asked about");

@@ -8,6 +8,9 @@
 //! | [`host`] | all consumers of a process: start, reload, pause, drain |
 //! | [`consumer`] | one consumer's life: prepare, subscribe, consume, again |
 //! | [`session`] | the deliveries of one subscription |
+//! | `ordered` | the same for consumers that keep an order |
+//! | [`halts`] | lanes that were halted, and what an operator decided |
+//! | [`sharing`] | spreads a row of partitions over the instances |
 //! | `process` | one message from delivery to settlement |
 //! | [`rule`] | the cut-over rule of a group |
 //! | `held` | messages that wait for the other side |
@@ -27,17 +30,21 @@ mod batch;
 pub mod books;
 pub mod consumer;
 pub mod dead;
+pub mod halts;
 mod held;
 pub mod host;
 pub mod identity;
 pub mod in_hand;
 mod leadership;
 pub mod letter;
+mod ordered;
 mod process;
 pub mod route;
 pub mod rule;
 pub mod session;
+pub mod sharing;
 pub mod spec;
+pub mod stop;
 #[cfg(test)]
 mod testing;
 mod totals;

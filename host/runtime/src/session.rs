@@ -1,14 +1,15 @@
 //! The deliveries of one subscription, from its start to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use holdfast_core::claim::FencedBy;
-use holdfast_core::key::Lane;
+use holdfast_core::key::ClaimKey;
 use holdfast_core::lane::Lanes;
 use holdfast_core::settle::{Ending, Settlement};
 use holdfast_ports::broker::{Broker, Delivery, Ended, Settler, Subscription};
+use holdfast_ports::error::PortError;
 use holdfast_ports::plugins::{Interrupt, Plugins};
 use holdfast_ports::store::SharedStore;
 use tokio::sync::Semaphore;
@@ -17,12 +18,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::batch::Batcher;
-use crate::books::{Books, Why};
+use crate::books::Books;
+use crate::halts::{Halts, LaneName};
 use crate::held::Held;
 use crate::in_hand::InHand;
+use crate::ordered::{Queued, Unsettled};
 use crate::route::{Refusal, Route, route};
 use crate::rule::GroupRule;
-use crate::spec::{ConsumerSpec, Mode, Surroundings};
+use crate::sharing::Seat;
+use crate::spec::{ConsumerSpec, OnPoison, Surroundings};
+use crate::stop::Stop;
 
 /// Everything one consumer works with.
 pub struct Context {
@@ -46,6 +51,12 @@ pub struct Context {
     pub rule: Arc<GroupRule>,
     /// Permits for running handlers.
     pub permits: Arc<Semaphore>,
+    /// The lanes that were halted.
+    pub halts: Arc<Halts>,
+    /// Its place in a row of partitions.
+    pub seat: Option<Seat>,
+    /// When messages that were handed back meanwhile may be tried again.
+    pub(crate) not_before: Mutex<HashMap<ClaimKey, Instant>>,
     /// Puts messages together for batch plugins.
     pub(crate) batcher: Batcher,
     /// The names of the spec, shared by all calls.
@@ -76,6 +87,8 @@ pub enum End {
     Ended(Ended),
     /// Nothing may be handled under this epoch, or in this store.
     Fenced(FencedBy),
+    /// All was handed back, to be delivered anew in its order; and why.
+    Again(&'static str),
 }
 
 /// One subscription's worth of work.
@@ -89,88 +102,102 @@ pub struct Session {
     pub(crate) stopping: CancellationToken,
     /// Nobody waits for the store any more.
     pub(crate) leaving: CancellationToken,
-    lanes: Mutex<Lanes<Option<Lane>, Queued>>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) unsettled: Unsettled,
     /// Messages that wait for the other side.
     pub(crate) held: Held,
+    lanes: Mutex<Lanes<LaneName, Queued>>,
     fenced: OnceLock<FencedBy>,
-    tracker: TaskTracker,
+    again: OnceLock<&'static str>,
 }
 
-struct Queued {
-    job: Job,
-    _waiting: crate::books::Waiting,
-}
+/// How long work that was told to end at once may take to notice.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Consumes until told to stop, until the subscription ends, or until a
     /// claim step is fenced. When it returns nothing of it runs any more:
     /// handlers ended (or were interrupted after `patience`), waiting messages
     /// were handed back, and the broker saw the acknowledgements.
+    ///
+    /// # Errors
+    /// The store did not say which lanes are halted; nothing was consumed.
     pub async fn run(
         context: Arc<Context>,
         mut subscription: Box<dyn Subscription>,
         epoch: Option<u64>,
-        stop: &CancellationToken,
-        interrupt: &Interrupt,
+        stop: &Stop,
         patience: Duration,
-    ) -> End {
+    ) -> Result<End, PortError> {
+        // Of its own: what this session interrupts must not end the calls of
+        // the next.
+        let stop = stop.child();
         let session = Arc::new(Self {
             context,
             settler: subscription.settler(),
             epoch,
-            // Of its own: what this session interrupts must not end the calls
-            // of the next.
-            interrupt: interrupt.child(),
-            stopping: stop.child_token(),
-            leaving: CancellationToken::new(),
+            interrupt: stop.interrupt().clone(),
+            stopping: stop.told().clone(),
+            leaving: stop.told_at_once().clone(),
+            tracker: TaskTracker::new(),
+            unsettled: Unsettled::default(),
             lanes: Mutex::default(),
             held: Held::default(),
             fenced: OnceLock::new(),
-            tracker: TaskTracker::new(),
+            again: OnceLock::new(),
         });
         let watching = Arc::clone(&session);
         session
             .tracker
             .spawn(async move { watching.watch_held().await });
-        let end = loop {
-            tokio::select! {
-                biased;
-                () = session.stopping.cancelled() => break End::Stopped,
-                next = subscription.next() => match next {
-                    Ok(delivery) => session.dispatch(delivery),
-                    Err(ended) => break End::Ended(ended),
-                },
-            }
+        let ordered = session.context.spec.ordered();
+        let end = if ordered {
+            session.consume_in_order(subscription.as_mut()).await?
+        } else {
+            session.consume(subscription.as_mut()).await
         };
         session.stopping.cancel();
-        if !matches!(end, End::Ended(_)) {
+        if ordered {
+            session.forget_waiting();
+        } else if !matches!(end, End::Ended(_)) {
             subscription.cancel().await;
         }
-        session.hand_back_waiting();
         session.finish(patience).await;
-        match session.fenced.get() {
-            Some(by) => End::Fenced(*by),
-            None => end,
+        if ordered {
+            // Only now, and all at once, so that what is handed back keeps its
+            // order and nobody else is given what comes behind it.
+            subscription.close().await;
+        } else {
+            session.settler.flush().await;
+        }
+        session.tracker.wait().await;
+        // A lane may have been halted at the last moment.
+        session.forget_waiting();
+        Ok(match (session.fenced.get(), session.again.get()) {
+            (Some(by), _) => End::Fenced(*by),
+            (None, Some(why)) => End::Again(why),
+            (None, None) => end,
+        })
+    }
+
+    async fn consume(self: &Arc<Self>, subscription: &mut dyn Subscription) -> End {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return End::Stopped,
+                next = subscription.next() => match next {
+                    Ok(delivery) => {
+                        let (session, job) = (Arc::clone(self), self.job(delivery));
+                        self.tracker.spawn(async move { session.process(job).await });
+                    }
+                    Err(ended) => return End::Ended(ended),
+                },
+            }
         }
     }
 
-    /// Lets running handlers end, interrupts those that do not, and makes sure
-    /// that the broker has seen every settlement.
-    async fn finish(&self, patience: Duration) {
-        self.tracker.close();
-        if tokio::time::timeout(patience, self.tracker.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(consumer = %self.context.spec.name, "handlers did not end in time; interrupting them");
-            self.interrupt.set();
-            self.leaving.cancel();
-            self.tracker.wait().await;
-        }
-        self.settler.flush().await;
-    }
-
-    fn dispatch(self: &Arc<Self>, delivery: Delivery) {
+    /// Enters a delivery in the books.
+    pub(crate) fn job(&self, delivery: Delivery) -> Job {
         let context = &self.context;
         context.books.receive();
         let full = context.books.in_flight() >= u64::from(context.spec.prefetch);
@@ -182,67 +209,42 @@ impl Session {
             Ok(route) => Some(route.key.clone()),
             Err(refusal) => refusal.key.clone(),
         };
-        let job = Job {
+        Job {
             delivery,
             route,
             received: Instant::now(),
             in_hand: context.books.held().take(key),
-        };
-        if context.spec.order.mode == Mode::None {
-            let session = Arc::clone(self);
-            self.tracker
-                .spawn(async move { session.process(job).await });
-            return;
-        }
-        let lane = self.lane_of(&job);
-        let queued = Queued {
-            job,
-            _waiting: context.books.wait(Why::Lane),
-        };
-        let next = self.lanes().enter(lane.clone(), queued);
-        if let Some(queued) = next {
-            let session = Arc::clone(self);
-            self.tracker
-                .spawn(async move { session.run_lane(lane, queued).await });
         }
     }
 
-    /// Strict order is one lane; a message without a usable lane has none to
-    /// wait for, and shares one with its like.
-    fn lane_of(&self, job: &Job) -> Option<Lane> {
-        match (self.context.spec.order.mode, &job.route) {
-            (Mode::Lanes, Ok(route)) => route.lane.clone(),
-            _ => None,
+    /// Lets running handlers end, and interrupts those that do not.
+    async fn finish(&self, patience: Duration) {
+        self.tracker.close();
+        tokio::select! {
+            () = self.tracker.wait() => return,
+            () = self.leaving.cancelled() => {}
+            () = tokio::time::sleep(patience) => {
+                tracing::warn!(consumer = %self.context.spec.name, "handlers did not end in time; interrupting them");
+            }
         }
-    }
-
-    async fn run_lane(self: Arc<Self>, lane: Option<Lane>, first: Queued) {
-        let mut next = Some(first);
-        while let Some(Queued { job, _waiting }) = next {
-            drop(_waiting);
-            self.process(job).await;
-            next = self.lanes().leave(&lane);
-        }
-    }
-
-    fn hand_back_waiting(&self) {
-        // In reverse, so that a broker that puts each one back at the head ends
-        // with the original order.
-        let mut waiting = self.lanes().take_waiting();
-        waiting.sort_by_key(|queued| std::cmp::Reverse(queued.job.delivery.ticket.tag));
-        for queued in waiting {
-            self.settle(queued.job, Settlement::Abandon);
-        }
+        self.interrupt.set();
+        self.leaving.cancel();
+        // A publish may hang for longer; what it is for is recorded anyway.
+        let _ = tokio::time::timeout(GRACE, self.tracker.wait()).await;
     }
 
     /// Settles a delivery and enters its ending in the books.
     pub(crate) fn settle(&self, job: Job, settlement: Settlement) {
         let ending = settlement.ending();
+        let tag = job.delivery.ticket.tag;
         let ending = match self.settler.settle(job.delivery.ticket, settlement) {
             Ok(()) => ending,
             Err(_void) => Ending::Abandoned,
         };
         drop(job.in_hand);
+        if self.context.spec.ordered() {
+            self.unsettled.remove(tag);
+        }
         self.context.books.end(ending, job.received.elapsed());
     }
 
@@ -254,7 +256,22 @@ impl Session {
         self.leaving.cancel();
     }
 
-    fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes<Option<Lane>, Queued>> {
+    /// Everything is handed back and delivered anew: what is in hand cannot be
+    /// finished in its order.
+    pub(crate) fn begin_again(&self, why: &'static str) {
+        if !self.stopping.is_cancelled() {
+            let _ = self.again.set(why);
+            self.stopping.cancel();
+        }
+    }
+
+    /// Does a message that is given up stop its lane?
+    pub(crate) fn halts_lanes(&self) -> bool {
+        let spec = &self.context.spec;
+        spec.ordered() && spec.order.on_poison == OnPoison::Halt
+    }
+
+    pub(crate) fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes<LaneName, Queued>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -50,6 +50,9 @@ pub struct ConsumerSpec {
     pub order: Order,
     /// One instance at a time consumes.
     pub lease: Option<Terms>,
+    /// The row of partitions that the queue is one of; with a lease, it is
+    /// spread over the instances.
+    pub row: Option<String>,
     /// The longest a call may take by the clock.
     pub deadline: Duration,
 }

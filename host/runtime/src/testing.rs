@@ -39,6 +39,7 @@ pub(crate) fn spec() -> ConsumerSpec {
             on_poison: OnPoison::Park,
         },
         lease: None,
+        row: None,
         deadline: Duration::from_secs(30),
     }
 }

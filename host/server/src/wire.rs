@@ -83,15 +83,17 @@ pub async fn one_broker(
     }
 }
 
-/// After a freeze the broker hands a leader's messages over when its heartbeat
-/// is missed twice, so the heartbeat stays below half of the shortest lease.
+/// After a freeze the broker hands a leader's messages over when nothing came
+/// from it for two to three heartbeats, so the heartbeat is at most a third of
+/// the shortest lease: then the next leader does not wait for the broker longer
+/// than for the lease.
 fn heartbeat(config: &Valid, broker: &str) -> Duration {
     let leases = config
         .consumers
         .values()
         .filter(|c| c.broker == broker)
         .filter_map(|c| c.lease);
-    let shortest = leases.map(|lease| lease.ttl / 2).min();
+    let shortest = leases.map(|lease| lease.ttl / 3).min();
     shortest
         .unwrap_or(Duration::from_secs(10))
         .clamp(Duration::from_secs(1), Duration::from_secs(10))
@@ -129,6 +131,7 @@ pub fn consumers(config: &Valid) -> Result<Vec<ConsumerSpec>, NameError> {
     let mut specs = Vec::new();
     for (name, consumer) in &config.consumers {
         for binding in consumer.bindings() {
+            let row = binding.partition.map(|_| name.clone());
             let name = match binding.partition {
                 Some(n) => format!("{name}.{n}"),
                 None => name.clone(),
@@ -138,6 +141,7 @@ pub fn consumers(config: &Valid) -> Result<Vec<ConsumerSpec>, NameError> {
                 name: Consumer::new(&name)?,
                 group: Group::new(&binding.group)?,
                 queue: binding.queue,
+                row,
                 ..consumer_spec(consumer, deadline)?
             });
         }
@@ -197,6 +201,7 @@ fn consumer_spec(
             renew: lease.renew,
             retry: lease.retry,
         }),
+        row: None,
         deadline,
     })
 }

@@ -237,6 +237,30 @@ impl Host {
         self.program.borrow().output()
     }
 
+    /// SIGSTOP: it does nothing any more, and its connections stay open.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn freeze(&self) -> Result<()> {
+        self.program.borrow().freeze()
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn thaw(&self) -> Result<()> {
+        self.program.borrow().thaw()
+    }
+
+    /// SIGTERM, without waiting for the end.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn terminate(&self) -> Result<()> {
+        self.program.borrow().terminate()
+    }
+
     /// SIGKILL.
     ///
     /// # Errors
@@ -263,7 +287,15 @@ impl Host {
     /// # Errors
     /// When it does not end within a minute.
     pub fn stop(self) -> Result<ExitStatus> {
-        self.program.borrow().terminate()?;
+        self.terminate()?;
+        self.wait()
+    }
+
+    /// Waits for its end, after [`Host::terminate`].
+    ///
+    /// # Errors
+    /// When it does not end within a minute.
+    pub fn wait(self) -> Result<ExitStatus> {
         let ended = self.program.borrow_mut().wait(Duration::from_secs(60));
         ended.with_context(|| format!("the host printed:\n{}", self.output()))
     }

@@ -5,11 +5,13 @@
 //! with the host.
 
 mod client;
+mod cluster;
 mod host;
 mod migration;
 mod stand;
 
 pub use client::{Client, Got};
+pub use cluster::{Cluster, Report, reports};
 pub use host::{Host, Setup, prebuilt, put};
 pub use migration::{
     Effect, Migration, SIDES, change_rule, expect_closed_books, expect_each_once, move_to,

@@ -171,9 +171,11 @@ impl State {
         prefetch: u16,
         exclusive: bool,
     ) -> Result<u64, Denied> {
-        if !self.queues.contains_key(queue) {
+        let Some(found) = self.queues.get(queue) else {
             return Err(Denied::Missing);
-        }
+        };
+        // With a single active consumer the others wait in line.
+        let exclusive = exclusive && !found.spec.single_active;
         let mut others = self
             .channels
             .values()
@@ -199,7 +201,7 @@ impl State {
     /// What this subscription gets now.
     pub(super) fn next(&mut self, generation: u64) -> Next {
         let Some(channel) = self.channels.get(&generation) else {
-            return Next::End(Ended::Closed("the client was closed".to_owned()));
+            return Next::End(Ended::Closed("the subscription was closed".to_owned()));
         };
         if channel.orphaned {
             return Next::End(Ended::Cancelled);

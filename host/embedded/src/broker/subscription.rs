@@ -71,6 +71,11 @@ impl Subscription for Consuming {
     async fn cancel(&mut self) {
         self.shared.state().cancel(self.generation);
     }
+
+    async fn close(&mut self) {
+        self.shared.state().leave(self.generation);
+        self.shared.flush().await;
+    }
 }
 
 impl Drop for Consuming {

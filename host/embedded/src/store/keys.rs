@@ -64,6 +64,11 @@ pub(super) fn lease(of: &LeaseName) -> Key {
     Key::new(b'e', &[of.group.as_str(), of.consumer.as_str()])
 }
 
+/// The beginning of the keys of all instances of a roster.
+pub(super) fn present(roster: &str) -> Key {
+    Key::new(b'w', &[roster])
+}
+
 pub(super) fn rule(group: &Group) -> Key {
     Key::new(b'r', &[group.as_str()])
 }

@@ -1,9 +1,9 @@
-//! Leases.
+//! Leases, and which instances are there.
 
 use std::time::Duration;
 
 use holdfast_core::time::Micros;
-use holdfast_ports::store::{LeaseAnswer, LeaseName, LeaseView};
+use holdfast_ports::store::{LeaseAnswer, LeaseName, LeaseView, Present};
 
 use super::keys;
 use super::records::StoredLease;
@@ -105,4 +105,35 @@ pub(super) fn leader(rows: &Rows<'_>, of: &LeaseName) -> Result<Option<LeaseView
         epoch: lease.epoch,
         left: left(rows, &lease),
     }))
+}
+
+/// Notes or removes an instance; gives those that are there, and whether one
+/// came or left.
+pub(super) fn attend(
+    rows: &mut Rows<'_>,
+    roster: &str,
+    instance: u64,
+    stay: Option<Duration>,
+) -> Result<(Vec<Present>, bool), Stop> {
+    let key = keys::present(roster).numbered(instance);
+    let was_there = rows.get::<u64>(&key)?.is_some();
+    match stay {
+        Some(stay) => rows.put(&key, &rows.now().plus(stay).0, Some(stay))?,
+        None => {
+            rows.delete(&key)?;
+        }
+    }
+    let mut there = Vec::new();
+    let now = rows.now();
+    rows.scan(&keys::present(roster), |rest, until: u64| {
+        // What follows the roster is a NUL and the number.
+        if let Some(number) = rest.strip_prefix(&[0]).and_then(|n| n.try_into().ok()) {
+            there.push(Present {
+                instance: u64::from_be_bytes(number),
+                left: Micros(until).since(now),
+            });
+        }
+        Ok(true)
+    })?;
+    Ok((there, was_there == stay.is_none()))
 }

@@ -12,6 +12,7 @@
 //! processes can share one server.
 
 mod bed;
+mod closing;
 mod consuming;
 mod keeping;
 mod looking;
@@ -45,6 +46,7 @@ use cases;
 const SUITE: &[&[Case]] = &[
     consuming::CASES,
     settling::CASES,
+    closing::CASES,
     publishing::CASES,
     waiting::CASES,
     keeping::CASES,

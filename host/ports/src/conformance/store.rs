@@ -17,6 +17,7 @@ mod bed;
 mod effects;
 mod giving_up;
 mod groups;
+mod instances;
 mod leases;
 mod order_of_answers;
 mod outbox;
@@ -54,6 +55,7 @@ const SUITE: &[&[Case]] = &[
     giving_up::CASES,
     leases::CASES,
     groups::CASES,
+    instances::CASES,
     whole_store::CASES,
 ];
 

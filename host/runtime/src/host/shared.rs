@@ -32,12 +32,16 @@ impl Host {
         }
     }
 
-    /// Pauses and resumes what another host was told to.
-    pub(super) async fn refresh_paused(&self) -> Result<(), PortError> {
-        let _turn = self.pausing.lock().await;
-        let paused = paused_in(self.parts.store.flags(PAUSED).await?);
+    /// Another host, or the one before a restart, may have paused a consumer or
+    /// resumed a lane.
+    pub(super) async fn refresh_flags(&self) -> Result<(), PortError> {
+        let _turn = self.flags.lock().await;
+        let flags = self.parts.store.flags("").await?;
         for (name, running) in &*self.consumers() {
-            running.consumer.set_paused(paused.contains(name));
+            let flag = format!("{PAUSED}{name}");
+            let paused = flags.iter().any(|(name, _)| *name == flag);
+            running.consumer.set_paused(paused);
+            running.consumer.context().halts.seen(&flags);
         }
         Ok(())
     }
@@ -52,7 +56,7 @@ impl Host {
         let Some(consumer) = self.consumer(name) else {
             return Ok(false);
         };
-        let _turn = self.pausing.lock().await;
+        let _turn = self.flags.lock().await;
         let flag = format!("{PAUSED}{name}");
         self.parts
             .store

@@ -16,13 +16,13 @@ use crate::letter::{self, Facts};
 use crate::session::{Job, Session};
 
 /// The wait between two tries to publish what must not be lost.
-const PUBLISH_AGAIN: Duration = Duration::from_millis(500);
+pub(crate) const PUBLISH_AGAIN: Duration = Duration::from_millis(500);
 
 /// What is known about a message that is given up.
-pub(super) struct Letter {
-    pub(super) reason: ParkReason,
-    pub(super) error: String,
-    pub(super) attempts: u32,
+pub(crate) struct Letter {
+    pub(crate) reason: ParkReason,
+    pub(crate) error: String,
+    pub(crate) attempts: u32,
     pub(super) first_seen_ms: Option<u64>,
     pub(super) digest: String,
     pub(super) unsent: Outbox,
@@ -131,6 +131,7 @@ impl Session {
         });
         match park.await {
             Ok(answer) => match claim.kept(answer) {
+                Ok(()) if self.halts_lanes() => self.given_up(job, at, &letter, true).await,
                 Ok(()) => self.bury_claimed(job, at, &letter).await,
                 Err(refused) => self.refused(refused),
             },
@@ -138,7 +139,7 @@ impl Session {
         }
     }
 
-    pub(super) async fn bury_claimed(&self, job: &Job, at: &Place, letter: &Letter) -> Round {
+    pub(crate) async fn bury_claimed(&self, job: &Job, at: &Place, letter: &Letter) -> Round {
         let Some(confirmed) = self.bury(job, Some(&at.key), letter).await else {
             return Round::ABANDON;
         };

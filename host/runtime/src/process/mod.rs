@@ -30,17 +30,28 @@ use holdfast_ports::store::{Begin, Place, Slot};
 use metrics::{Counter, counter};
 
 use self::attempt::Granted;
-use self::ending::Letter;
+pub(crate) use self::ending::{Letter, PUBLISH_AGAIN};
+pub(crate) use self::wait::LONGEST_HOLD;
 use self::wait::{FIRST_LOOK, LONGEST_LOOK};
 use crate::ask::{NoAnswer, Step, ask};
 use crate::books::Why;
 use crate::route::Route;
 use crate::session::{Job, Session};
 
-/// How one round over a message ended.
-enum Round {
+/// How the work on a delivery ended.
+pub(crate) enum Over {
     /// The delivery is over.
     Settle(Settlement),
+    /// It stays, and its lane was halted.
+    Halt,
+}
+
+/// How one round over a message ended.
+pub(crate) enum Round {
+    /// The delivery is over.
+    Settle(Settlement),
+    /// It stays, and its lane was halted.
+    Halt,
     /// Ask for the claim again after this time.
     Wait(Duration, Why),
     /// Hold it until the other side is finished.
@@ -54,25 +65,30 @@ impl Round {
         Self::Settle(Settlement::Ack(proof))
     }
 
-    const ABANDON: Self = Self::Settle(Settlement::Abandon);
+    pub(crate) const ABANDON: Self = Self::Settle(Settlement::Abandon);
 }
 
 impl Session {
     /// Works on a delivery until it is settled.
     pub(crate) async fn process(&self, job: Job) {
-        let settlement = self.work(&job).await;
+        let settlement = match self.work(&job).await {
+            Over::Settle(settlement) => settlement,
+            // Only lanes are halted, and whoever has them takes care of that.
+            Over::Halt => Settlement::Abandon,
+        };
         self.settle(job, settlement);
     }
 
-    async fn work(&self, job: &Job) -> Settlement {
+    pub(crate) async fn work(&self, job: &Job) -> Over {
         let route = match &job.route {
             Ok(route) => route,
             Err(refusal) => {
                 let letter = Letter::without_claim(refusal.reason, &refusal.error);
-                return match Box::pin(self.bury(job, refusal.key.as_ref(), &letter)).await {
+                let buried = Box::pin(self.bury(job, refusal.key.as_ref(), &letter)).await;
+                return Over::Settle(match buried {
                     Some(confirmed) => Settlement::Ack(claim::buried_without_claim(confirmed)),
                     None => Settlement::Abandon,
-                };
+                });
             }
         };
         let at = self.place(route);
@@ -81,7 +97,8 @@ impl Session {
             .delivery
             .message
             .wait_left_ms
-            .map_or(Duration::ZERO, Duration::from_millis);
+            .map_or(Duration::ZERO, Duration::from_millis)
+            .max(self.wait_left(&route.key));
         let mut round = if left.is_zero() {
             Round::Again
         } else {
@@ -89,7 +106,8 @@ impl Session {
         };
         loop {
             round = match round {
-                Round::Settle(settlement) => return settlement,
+                Round::Settle(settlement) => return Over::Settle(settlement),
+                Round::Halt => return Over::Halt,
                 Round::Again => self.round(job, route, &at, &mut look).await,
                 Round::Wait(wait, why) => Box::pin(self.wait(job, wait, why)).await,
                 Round::Hold => Box::pin(self.hold(job, &at)).await,
@@ -203,7 +221,11 @@ impl Session {
                     digest: plugin.info().sha256.clone(),
                     unsent: outbox,
                 };
-                Box::pin(self.bury_claimed(job, at, &letter)).await
+                if self.halts_lanes() {
+                    Box::pin(self.given_up(job, at, &letter, false)).await
+                } else {
+                    Box::pin(self.bury_claimed(job, at, &letter)).await
+                }
             }
             Next::Conflict => {
                 drop(permit);

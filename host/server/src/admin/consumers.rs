@@ -6,11 +6,15 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use futures_util::future::join_all;
+use holdfast_core::halt::Then;
+use holdfast_core::key::Lane;
 use holdfast_ports::broker::{Broker, dead_queue};
 use holdfast_runtime::consumer::Consumer;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::body::{self, CHANGE_LIMIT, Limited};
 use super::problem::{Path, Problem};
 use super::{Admin, groups, shown};
 use crate::app::App;
@@ -57,27 +61,78 @@ async fn depth(broker: &dyn Broker, queue: &str) -> Option<u64> {
 
 /// Stops the intake of a consumer.
 pub(super) async fn pause(
-    state: State<Arc<Admin>>,
-    name: Path<String>,
-) -> Result<Json<Value>, Problem> {
-    set_paused(state, name, true).await
-}
-
-/// Starts it again.
-pub(super) async fn resume(
-    state: State<Arc<Admin>>,
-    name: Path<String>,
-) -> Result<Json<Value>, Problem> {
-    set_paused(state, name, false).await
-}
-
-async fn set_paused(
     State(admin): State<Arc<Admin>>,
     Path(name): Path<String>,
-    paused: bool,
 ) -> Result<Json<Value>, Problem> {
     let running = running(&admin.app, &name)?;
+    set_paused(&admin, &running, true).await?;
+    Ok(Json(json!({"consumers": names(&running), "paused": true})))
+}
+
+/// What is to be resumed, and how.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    /// This halted lane and nothing else.
+    lane: Option<String>,
+    /// What becomes of the message that halted it.
+    then: Option<String>,
+}
+
+/// Starts the intake again and lets halted lanes go on; with a lane in the body,
+/// only that.
+pub(super) async fn resume(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+    Limited(body): Limited<CHANGE_LIMIT>,
+) -> Result<Json<Value>, Problem> {
+    let asked: Resume = body::json(&body)?;
+    let then = match asked.then.as_deref() {
+        None => Then::default(),
+        Some(word) => Then::parse(word).ok_or_else(|| {
+            let words = Then::ALL.map(Then::as_str).join(", ");
+            Problem::bad(format!("`then` is {word:?}; it is one of: {words}"))
+        })?,
+    };
+    let running = running(&admin.app, &name)?;
+    let mut lanes = Vec::new();
     for consumer in &running {
+        let name = consumer.context().spec.name.as_str();
+        for (lane, mark) in consumer
+            .context()
+            .halts
+            .resume(asked.lane.as_deref(), then)
+            .await?
+        {
+            let lane = lane.as_ref().map(Lane::as_str);
+            tracing::info!(
+                consumer = name,
+                lane,
+                key = mark.key,
+                then = then.as_str(),
+                "a halted lane was resumed by an operator"
+            );
+            lanes.push(
+                json!({"consumer": name, "lane": lane, "key": mark.key, "then": then.as_str()}),
+            );
+        }
+    }
+    match asked.lane {
+        Some(lane) if lanes.is_empty() => {
+            let detail = format!("no lane {lane:?} of the consumer {name} is halted");
+            return Err(Problem::not_found(detail));
+        }
+        Some(_) => {}
+        None => set_paused(&admin, &running, false).await?,
+    }
+    let paused = running.iter().any(|consumer| consumer.is_paused());
+    Ok(Json(
+        json!({"consumers": names(&running), "paused": paused, "lanes": lanes}),
+    ))
+}
+
+async fn set_paused(admin: &Admin, running: &[Arc<Consumer>], paused: bool) -> Result<(), Problem> {
+    for consumer in running {
         let name = consumer.context().spec.name.as_str();
         admin.app.host.set_paused(name, paused).await?;
         tracing::info!(
@@ -86,9 +141,7 @@ async fn set_paused(
             "the intake was changed by an operator"
         );
     }
-    Ok(Json(
-        json!({"consumers": names(&running), "paused": paused}),
-    ))
+    Ok(())
 }
 
 /// The running consumers that a name stands for.

@@ -100,6 +100,7 @@ fn consumers(app: &App, draining: bool, wrong: &mut Vec<String>) -> Vec<Value> {
                 "ready": ready,
                 "phase": status.phase.as_str(),
                 "why": why,
+                "halted_lanes": consumer.context().halts.halted(),
             })
         })
         .collect()

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use holdfast_core::cutover::Rule;
+use holdfast_core::halt::Stand;
+use holdfast_core::key::Lane;
 use holdfast_core::name::Group;
 use holdfast_core::settle::Ending;
 use holdfast_ports::store::ClaimView;
 use holdfast_runtime::books::Why;
 use holdfast_runtime::consumer::{Consumer, Phase, Status};
+use holdfast_runtime::halts::{LaneName, Mark};
 use serde_json::{Map, Value, json};
 
 use crate::config::show_duration;
@@ -94,6 +97,11 @@ pub(super) fn consumer(consumer: &Consumer, status: &Status) -> Map<String, Valu
         .iter()
         .map(|f| json!({"queue": f.queue, "fatal": f.fatal, "text": f.text}))
         .collect();
+    let halts = consumer.context().halts.marks();
+    let halted = halts.iter().filter(|(_, mark)| mark.stand == Stand::Halted);
+    let halted: Vec<Value> = halted
+        .map(|(lane, mark)| self::halted(lane, mark))
+        .collect();
     let fields = [
         ("name", spec.name.as_str().into()),
         ("group", spec.group.as_str().into()),
@@ -113,12 +121,25 @@ pub(super) fn consumer(consumer: &Consumer, status: &Status) -> Map<String, Valu
         ("in_flight", status.ledger.in_flight.into()),
         ("waiting", waiting.into()),
         ("ended", ended.into()),
+        ("halted", halted.into()),
         ("findings", findings.into()),
     ];
     fields
         .map(|(name, value)| (name.to_owned(), value))
         .into_iter()
         .collect()
+}
+
+/// A halted lane; of a consumer with strict order it has no name.
+fn halted(lane: &LaneName, mark: &Mark) -> Value {
+    json!({
+        "lane": lane.as_ref().map(Lane::as_str),
+        "key": mark.key,
+        "reason": mark.reason,
+        "error": mark.error,
+        "attempts": mark.attempts,
+        "since": time(mark.at_ms),
+    })
 }
 
 /// A plugin in service.

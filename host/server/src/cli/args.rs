@@ -100,8 +100,8 @@ pub enum Command {
     Dead(Dead),
     /// Stop a consumer's intake; messages in flight finish
     Pause(Consumer),
-    /// Start a paused consumer's intake again
-    Resume(Consumer),
+    /// Start a paused consumer's intake again, and let halted lanes go on
+    Resume(Resume),
     /// Look at the plugins that run, reload one or go back
     #[command(subcommand)]
     Plugins(Plugins),
@@ -269,6 +269,23 @@ pub struct Consumer {
     /// The consumer
     #[arg(value_parser = name)]
     pub consumer: String,
+}
+
+/// `resume`.
+#[derive(Args, Debug)]
+pub struct Resume {
+    /// The consumer
+    #[arg(value_parser = name)]
+    pub consumer: String,
+    /// Only this halted lane; the intake stays as it is
+    #[arg(long, value_name = "L")]
+    pub lane: Option<String>,
+    /// Dead-letter the message that halted the lane, without another attempt
+    #[arg(long, conflicts_with = "halt_again")]
+    pub skip: bool,
+    /// Halt the lane again if the message is given up again
+    #[arg(long)]
+    pub halt_again: bool,
 }
 
 /// `lease`.

@@ -2,30 +2,58 @@
 
 use std::collections::BTreeSet;
 
+use holdfast_core::halt::Then;
 use holdfast_core::key::ClaimKey;
 use serde_json::{Value, json};
 use ureq::http::StatusCode;
 
-use super::args::{Cutover, CutoverSet, Global, Lease, Plugins};
+use super::args::{Cutover, CutoverSet, Global, Lease, Plugins, Resume};
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{self, cell};
 use crate::config::show_duration;
 
-/// `pause` and `resume`.
-pub(super) fn set_paused(global: &Global, consumer: &str, paused: bool) -> Result<(), Failure> {
-    let verb = if paused { "pause" } else { "resume" };
-    let answer = Client::find(global)?.post(&["consumers", consumer, verb], &json!({}))?;
+/// `pause`.
+pub(super) fn pause(global: &Global, consumer: &str) -> Result<(), Failure> {
+    let answer = Client::find(global)?.post(&["consumers", consumer, "pause"], &json!({}))?;
     if global.json {
         return output::json(&answer);
     }
     for name in texts(&answer["consumers"]) {
-        let state = if paused {
-            "paused; messages in flight finish"
-        } else {
-            "resumed"
+        output::line(&format!("{name}: paused; messages in flight finish"))?;
+    }
+    Ok(())
+}
+
+/// `resume`.
+pub(super) fn resume(global: &Global, of: &Resume) -> Result<(), Failure> {
+    let then = match (of.skip, of.halt_again) {
+        (true, _) => Then::Skip,
+        (false, true) => Then::HaltAgain,
+        (false, false) => Then::GoOn,
+    };
+    let body = json!({"lane": of.lane, "then": then.as_str()});
+    let answer = Client::find(global)?.post(&["consumers", &of.consumer, "resume"], &body)?;
+    if global.json {
+        return output::json(&answer);
+    }
+    if of.lane.is_none() {
+        for name in texts(&answer["consumers"]) {
+            output::line(&format!("{name}: resumed"))?;
+        }
+    }
+    let next = match then {
+        Then::GoOn => "is tried again, and dead-lettered if it is given up again",
+        Then::HaltAgain => "is tried again, and halts it again if it is given up again",
+        Then::Skip => "is dead-lettered",
+    };
+    for lane in rows(&answer["lanes"]) {
+        let of = match lane["lane"].as_str() {
+            Some(lane) => format!("lane {}", output::shown(lane)),
+            None => "the halted queue".to_owned(),
         };
-        output::line(&format!("{name}: {state}"))?;
+        let (name, key) = (cell(&lane["consumer"]), cell(&lane["key"]));
+        output::line(&format!("{name}: {of} goes on; its message {key} {next}"))?;
     }
     Ok(())
 }

@@ -52,6 +52,9 @@ fn every_command_of_the_interface_is_understood() {
         "dead drop orders",
         "pause orders",
         "resume orders --url http://127.0.0.1:7070",
+        "resume orders --lane l1",
+        "resume orders --lane l1 --skip",
+        "resume orders --halt-again",
         "plugins list",
         "plugins reload orders",
         "plugins rollback orders",
@@ -90,6 +93,7 @@ fn a_wrong_use_is_exit_code_2() {
         "cutover set orders --assign-timeout 5",
         "cutover set orders --percent 1e1",
         "pause",
+        "resume orders --skip --halt-again",
         "completions dosshell",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

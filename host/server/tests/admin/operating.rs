@@ -197,6 +197,30 @@ async fn a_paused_consumer_is_ready_and_takes_nothing_until_it_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_a_halted_lane_and_with_a_known_word_is_resumed() {
+    let host = TestHost::start().await;
+    let resume = "POST /api/v1/consumers/probe/resume";
+    for (body, status) in [
+        (r#"{"lane": "l"}"#, 404),
+        (r#"{"then": "later"}"#, 400),
+        (r#"{"line": "l"}"#, 400),
+        ("[]", 400),
+    ] {
+        let answer = host.request(resume).body(body).send().await;
+        answer.is_problem(status);
+    }
+    let answer = host
+        .request(resume)
+        .body(r#"{"then": "skip"}"#)
+        .send()
+        .await;
+    assert_eq!(
+        answer.json(),
+        json!({"consumers": ["probe"], "paused": false, "lanes": []})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_steps_down_and_a_consumer_without_a_lease_cannot() {
     let host = TestHost::start().await;
     host.until("it leads", async || {

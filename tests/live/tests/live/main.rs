@@ -3,7 +3,11 @@
 
 mod cutover;
 mod faults;
+mod hand_over;
+mod lanes;
 mod lifecycle;
 mod main_job;
 mod operating;
+mod order;
 mod outbound;
+mod partitions;

@@ -10,7 +10,7 @@ use super::super::raw::{ConsumerKeys, LeaseKeys, OrderMode, PluginKeys, Raw, Ret
 use super::super::reader::{Field, Reader, suggestion};
 use super::super::report::Problem;
 use super::super::units::show_duration;
-use super::{AllowHost, OnPoison, Plugin, build, groups, schedule, servers};
+use super::{AllowHost, Plugin, build, groups, schedule, servers};
 
 /// Runs all checks.
 pub(super) fn all(r: &mut Reader<'_>, raw: &Raw) {
@@ -260,11 +260,6 @@ fn order(r: &mut Reader<'_>, name: &str, keys: &ConsumerKeys) {
             warn(r, &order.on_poison.at, message, "remove it");
         }
         return;
-    }
-    if order.on_poison.get() == Some(&OnPoison::Halt) {
-        let message = format!("`{path}.on-poison` = \"halt\" is not carried out by this version");
-        let help = "a message that is given up is parked and its lane moves on";
-        warn(r, &order.on_poison.at, message, help);
     }
     if keys.lease.is_none() {
         let message = format!("the consumer `{name}` is ordered but has no lease");
