@@ -150,7 +150,7 @@ impl Checked {
                 let calls = self.call(world, h, job).is_some();
                 let publishes = matches!(
                     job.stage,
-                    Stage::Publish(_) | Stage::Bury | Stage::Refuse | Stage::Defer
+                    Stage::Publish(_) | Stage::Bury(_) | Stage::Refuse | Stage::Defer
                 );
                 if may(Fault::Lost) && (calls || publishes) {
                     actions.push(Action::Step(h, j, Net::Lost));

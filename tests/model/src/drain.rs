@@ -27,6 +27,7 @@ impl Checked {
         let mut passed = Vec::new();
         let mut actions = Vec::new();
         loop {
+            self.accept(&mut world);
             let print = fingerprint(&world);
             if self.seen().contains(&print) {
                 break;
@@ -65,7 +66,7 @@ impl Checked {
     }
 
     /// Nothing goes wrong any more, everybody is there again, and the operator
-    /// finishes what was begun and accepts the store as it is.
+    /// finishes what was begun.
     fn heal(&self, world: &mut World) {
         world.left = Budget::default();
         world.ticks = 0;
@@ -81,18 +82,23 @@ impl Checked {
                 self.replay_letter(world, message);
             }
         }
-        if world.store.id.is_none() || world.hosts.iter().any(|host| host.halted) {
-            let id = *world.store.id.get_or_insert(2);
-            let known = (id, world.store.pulse);
-            for queue in &mut world.queues {
-                queue.incarnation = known;
-            }
-            for host in &mut world.hosts {
-                host.halted = false;
-                host.known = known;
-                // What the store has forgotten may run again: so it was accepted.
-                host.unaware = true;
-            }
+    }
+
+    /// The operator accepts the store as it is, if a host does not trust it.
+    fn accept(&self, world: &mut World) {
+        if world.hosts.iter().all(|host| !host.halted) {
+            return;
+        }
+        let id = *world.store.id.get_or_insert(2);
+        let known = (id, world.store.pulse);
+        for queue in &mut world.queues {
+            queue.incarnation = known;
+        }
+        for host in &mut world.hosts {
+            host.halted = false;
+            host.known = known;
+            // What the store has forgotten may run again: so it was accepted.
+            (host.unaware, host.noticed) = (true, 0);
         }
     }
 }

@@ -98,11 +98,13 @@ impl Checked {
         let store = (world.store.id.unwrap_or(0), world.store.pulse);
         let share = world.store.share;
         let leased = self.setup.leased[side];
+        let forgot = world.history.forgot;
         let host = &mut world.hosts[h];
         host.up = true;
         host.life += 1;
         host.halted = different && self.setup.keeps(Rule::StoreCompared);
-        host.unaware &= !different;
+        // It could have known, had it been told what was noticed before.
+        host.unaware = forgot && !different && store.1 >= host.noticed;
         host.known = store;
         host.beaten = true;
         host.share = share;
@@ -178,6 +180,13 @@ impl Checked {
             }
         } else {
             host.halted = true;
+            host.noticed = host.known.1;
+            // The broker remembers it for whoever starts next.
+            let known = host.known.1;
+            let copy = &mut world.queues[side].incarnation.1;
+            if self.setup.keeps(Rule::NoticeKept) {
+                *copy = known.max(*copy);
+            }
             self.stop(world, h);
         }
         Some(())
@@ -232,7 +241,7 @@ impl Checked {
         world.left.spend(Fault::Replay)?;
         let key = usize::from(self.message(number).key);
         (self.replay(world, key) == ReleaseAnswer::Released).then_some(())?;
-        world.queues[side].letters[message] = 0;
+        world.queues[side].letters[message] -= 1;
         world.replaying[message] = u8::try_from(side).ok();
         Some(())
     }

@@ -13,7 +13,7 @@ impl Checked {
         let other = |job: &Job| {
             self.message(job.message).key == self.message(call.message).key
                 && job
-                    .attempt()
+                    .handling()
                     .is_some_and(|attempt| attempt.token != call.token)
         };
         let mut jobs = world.hosts.iter().flat_map(|host| &host.jobs);

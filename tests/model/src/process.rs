@@ -45,7 +45,8 @@ impl Checked {
             message: job.message,
             token,
             epoch,
-            expected: host.known.0,
+            // A host that does not trust the store writes nothing there.
+            expected: if host.halted { 0 } else { host.known.0 },
             what,
         };
         let step = |attempt: &Attempt, what: What| call(attempt.token, attempt.epoch, what);
@@ -78,7 +79,7 @@ impl Checked {
             Stage::Park(attempt, reason) => step(attempt, What::Park(*reason)),
             Stage::Published => call(0, None, What::Published),
             Stage::Undeliverable => call(0, None, What::Undeliverable),
-            Stage::Buried => call(0, None, What::Buried),
+            Stage::Buried(fence) => call(0, None, What::Buried(*fence)),
             _ => return None,
         })
     }
@@ -103,16 +104,16 @@ impl Checked {
                     Stage::Ack(Ending::Completed)
                 }
             }
-            Stage::Bury => {
-                world.queues[side].letters[message] = 1;
+            Stage::Bury(fence) => {
+                add_letter(&mut world.queues[side].letters[message]);
                 if self.setup.keeps(Rule::LetterBeforeParked) {
-                    Stage::Buried
+                    Stage::Buried(fence)
                 } else {
                     Stage::Ack(Ending::DeadLettered)
                 }
             }
             Stage::Refuse => {
-                world.queues[side].letters[message] = 1;
+                add_letter(&mut world.queues[side].letters[message]);
                 ack(&claim::buried_without_claim(Confirmed::by_broker()))
             }
             Stage::Defer => return self.defer(world, h, j, net),
@@ -212,7 +213,7 @@ impl Checked {
             }
             (Answer::Step(answer), Stage::Park(attempt, _)) => {
                 let kept = self.claim_of(call, &attempt).kept(answer);
-                kept.map(|()| self.burying())
+                kept.map(|()| self.burying(attempt.fence))
             }
             (Answer::Step(answer), Stage::Published) => claim::published(answer).map(|proof| {
                 let key = usize::from(self.message(job.message).key);
@@ -223,12 +224,12 @@ impl Checked {
                     _ => ack(&proof),
                 }
             }),
-            (Answer::Step(answer), Stage::Buried) => {
+            (Answer::Step(answer), Stage::Buried(fence)) => {
                 claim::buried(Confirmed::by_broker(), answer).map(|proof| {
                     if self.setup.keeps(Rule::LetterBeforeParked) {
                         ack(&proof)
                     } else {
-                        Stage::Bury
+                        Stage::Bury(fence)
                     }
                 })
             }
@@ -285,7 +286,7 @@ impl Checked {
                 let fresh = !self.setup.keeps(Rule::StoredOutboxPublished);
                 self.publishing(world, if fresh { host.plugin } else { stored })
             }
-            Next::Bury { .. } => self.burying(),
+            Next::Bury { fence, .. } => self.burying(small_fence(fence)),
             Next::Conflict => Stage::Refuse,
             Next::Wait(_) | Next::Foreign { .. } => self.waits(world),
             Next::Stop(by) => return Err(Refused::Fenced(by)),
@@ -300,11 +301,11 @@ impl Checked {
         }
     }
 
-    fn burying(&self) -> Stage {
+    fn burying(&self, fence: u8) -> Stage {
         if self.setup.keeps(Rule::LetterBeforeParked) {
-            Stage::Bury
+            Stage::Bury(fence)
         } else {
-            Stage::Buried
+            Stage::Buried(fence)
         }
     }
 
@@ -418,6 +419,11 @@ impl Checked {
 /// Only a proof leads to an acknowledgement.
 fn ack(proof: &holdfast_core::settle::Proof) -> Stage {
     Stage::Ack(proof.ending())
+}
+
+/// More than two letters of one message are as good as two.
+fn add_letter(letters: &mut u8) {
+    *letters = (*letters + 1).min(2);
 }
 
 /// The smallest token that nobody has in hand. Tokens are only ever compared

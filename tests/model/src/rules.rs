@@ -44,6 +44,8 @@ pub enum Rule {
     PulseCompared,
     /// The pulse is raised by a host that found it high enough.
     PulseRaisedAfterLook,
+    /// That a store went back is remembered beyond the host that noticed.
+    NoticeKept,
     /// A message is acknowledged after its commit.
     AckAfterCommit,
     /// Spent attempts are parked without a call.
@@ -54,6 +56,8 @@ pub enum Rule {
     StoredOutboxPublished,
     /// A claim is parked only when its letter is written.
     LetterBeforeParked,
+    /// A letter counts for the giving up that it was written for.
+    LetterOfItsAttempt,
     /// A deferred message is acknowledged when its copy is safe.
     CopyBeforeAck,
     /// A message of the other side is held until that side has finished.
@@ -77,7 +81,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::ClaimKeptOnFailure,
         Self::TokenCompared,
         Self::EpochCompared,
@@ -98,11 +102,13 @@ impl Rule {
         Self::StoreCompared,
         Self::PulseCompared,
         Self::PulseRaisedAfterLook,
+        Self::NoticeKept,
         Self::AckAfterCommit,
         Self::AttemptsLimited,
         Self::PublishedBeforeDone,
         Self::StoredOutboxPublished,
         Self::LetterBeforeParked,
+        Self::LetterOfItsAttempt,
         Self::CopyBeforeAck,
         Self::ForeignHeld,
         Self::OldAcksVoid,

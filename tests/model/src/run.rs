@@ -30,6 +30,8 @@ pub struct Report {
     pub depth: usize,
     /// How long it took.
     pub took: Duration,
+    /// Everything was explored.
+    pub whole: bool,
     /// A promise that does not hold, and how it is broken.
     pub counterexample: Option<Counterexample>,
 }
@@ -43,22 +45,26 @@ pub struct Counterexample {
     pub trace: String,
 }
 
-/// Explores everything that can happen in a setup.
+/// Explores everything that can happen in a setup, or until this many steps
+/// were taken.
 #[must_use]
-pub fn explore(setup: Setup, search: Search, threads: usize) -> Report {
+pub fn explore(setup: Setup, search: Search, threads: usize, steps: Option<usize>) -> Report {
     let name = setup.name;
     let started = Instant::now();
-    let builder = Checked::new(setup)
+    let mut builder = Checked::new(setup)
         .checker()
         .threads(threads)
         .finish_when(HasDiscoveries::AnyFailures);
+    if let Some(steps) = steps {
+        builder = builder.target_state_count(steps);
+    }
     match search {
-        Search::Breadth => report(name, started, &builder.spawn_bfs().join()),
-        Search::Depth => report(name, started, &builder.spawn_dfs().join()),
+        Search::Breadth => report(name, started, steps, &builder.spawn_bfs().join()),
+        Search::Depth => report(name, started, steps, &builder.spawn_dfs().join()),
     }
 }
 
-fn report(name: &'static str, started: Instant, checker: &impl stateright::Checker<Checked>) -> Report {
+fn report(name: &'static str, started: Instant, limit: Option<usize>, checker: &impl stateright::Checker<Checked>) -> Report {
     let shortest = checker
         .discoveries()
         .into_iter()
@@ -70,6 +76,7 @@ fn report(name: &'static str, started: Instant, checker: &impl stateright::Check
         steps: checker.state_count(),
         depth: checker.max_depth(),
         took: started.elapsed(),
+        whole: limit.is_none_or(|limit| checker.state_count() < limit),
         counterexample: shortest.map(|(promise, path)| Counterexample {
             promise,
             trace: trace(&path),

@@ -13,7 +13,7 @@ use holdfast_core::time::Micros;
 use crate::checked::Checked;
 use crate::rules::Rule;
 use crate::setup::{ASSIGN_TIMEOUT, LOCK, TICK};
-use crate::world::{Broken, Call, Row, What, World};
+use crate::world::{Call, Row, What, World};
 
 const TICK_MICROS: u64 = 1_000_000;
 
@@ -114,8 +114,9 @@ impl Checked {
                 self.keep(world, about.key, record);
                 Answer::Step(answer)
             }
-            What::Buried => {
-                let Decision { answer, record } = steps::buried(record, &scope);
+            What::Buried(fence) => {
+                let shown = self.shown_fence(*fence, before.as_ref());
+                let Decision { answer, record } = steps::buried(record, shown, &scope);
                 self.keep(world, about.key, record);
                 Answer::Step(answer)
             }
@@ -273,6 +274,8 @@ impl Checked {
         let record = row.as_ref().map(|row| self.record(row));
         let Decision { answer, record } = steps::replay(record.as_ref(), &scope);
         if record.is_some() {
+            // Replays take a fence too.
+            world.grants += 1;
             self.keep(world, key, record);
             if let Some(row) = &mut world.store.claims[key]
                 && !matches!(row.state, State::Committed { .. })
@@ -329,6 +332,14 @@ impl Checked {
             _ => call.token,
         };
         Token(token.into())
+    }
+
+    fn shown_fence(&self, fence: u8, row: Option<&Row>) -> u64 {
+        let kept = row.map(|row| row.fence);
+        match kept {
+            Some(kept) if !self.setup.keeps(Rule::LetterOfItsAttempt) => kept.into(),
+            _ => fence.into(),
+        }
     }
 
     fn scope(&self, world: &World, call: &Call, about: About) -> Scope {
@@ -454,12 +465,14 @@ fn with_outbox(answer: BeginAnswer, outbox: Option<u8>) -> BeginAnswer<(), Optio
             error,
             attempt,
             first_seen_ms,
+            fence,
             ..
         } => A::Parking {
             reason,
             error,
             attempt,
             first_seen_ms,
+            fence,
             outbox,
         },
         A::Foreign { side, state } => A::Foreign { side, state },

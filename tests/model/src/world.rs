@@ -145,6 +145,8 @@ pub struct Host {
     pub beaten: bool,
     /// The store went back and this host could not know it yet.
     pub unaware: bool,
+    /// The pulse that it missed in a store that went back.
+    pub noticed: u8,
     /// Its part in the lease.
     pub lease: Option<Lease>,
     /// The question about the lease that is under way.
@@ -220,10 +222,10 @@ pub enum Stage {
     Published,
     /// The outbox has no target.
     Undeliverable,
-    /// The letter of a claimed message is to be written.
-    Bury,
+    /// The letter of a claimed message is to be written, under this fence.
+    Bury(u8),
     /// It is written.
-    Buried,
+    Buried(u8),
     /// The letter of a message without a claim is to be written.
     Refuse,
     /// A copy goes to the delay queue.
@@ -289,8 +291,8 @@ pub enum What {
     Published,
     /// The outbox has no target.
     Undeliverable,
-    /// The letter is written.
-    Buried,
+    /// The letter is written, for the giving up under this fence.
+    Buried(u8),
 }
 
 /// What is remembered to judge by; no part of the system knows it.
@@ -376,6 +378,7 @@ impl World {
             halted: false,
             beaten: false,
             unaware: false,
+            noticed: 0,
             lease: setup.leased[usize::from(*side)].then(|| Lease::new(std::time::Duration::ZERO)),
             question: None,
             jobs: Vec::new(),
@@ -442,14 +445,11 @@ impl Entry {
 }
 
 impl Job {
-    /// The attempt that its handler has begun and whose end is not recorded.
+    /// The attempt that its handler works on, or has succeeded in.
     #[must_use]
-    pub fn attempt(&self) -> Option<&Attempt> {
+    pub fn handling(&self) -> Option<&Attempt> {
         match &self.stage {
-            Stage::Run { attempt, .. }
-            | Stage::Commit { attempt, .. }
-            | Stage::Fail(attempt)
-            | Stage::Park(attempt, _) => Some(attempt),
+            Stage::Run { attempt, .. } | Stage::Commit { attempt, .. } => Some(attempt),
             _ => None,
         }
     }

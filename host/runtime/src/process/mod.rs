@@ -192,6 +192,7 @@ impl Session {
                 error,
                 attempts,
                 first_seen_ms,
+                fence,
                 outbox,
             } => {
                 drop(permit);
@@ -203,7 +204,7 @@ impl Session {
                     digest: plugin.info().sha256.clone(),
                     unsent: outbox,
                 };
-                Box::pin(self.bury_claimed(job, at, &letter)).await
+                Box::pin(self.bury_claimed(job, at, fence, &letter)).await
             }
             Next::Conflict => {
                 drop(permit);
