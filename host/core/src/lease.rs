@@ -55,7 +55,7 @@ impl Terms {
 }
 
 /// Where this instance stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lease {
     /// Someone else leads, or nobody yet.
     Follower {
@@ -97,7 +97,7 @@ pub enum Lease {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// Time passed.
     Tick,

@@ -90,6 +90,32 @@ fn parking_ends_when_the_letter_is_safe() {
 }
 
 #[test]
+fn a_letter_counts_for_the_giving_up_that_it_was_written_for() {
+    let mut story = in_state(StateName::Parking);
+    let first = story.record().fence;
+    story.replay();
+    assert_eq!(story.buried_under(first), StepAnswer::Lost, "it was re-opened");
+    story.granted(&asks(2).body("body"));
+    story.park(2, ParkReason::Rejected);
+    assert_eq!(story.buried_under(first), StepAnswer::Lost, "comes late");
+    assert_eq!(story.state(), Some(StateName::Parking));
+    assert_eq!(story.buried(), StepAnswer::Ok);
+    assert_eq!(story.buried_under(first), StepAnswer::Ok, "nothing is missing");
+}
+
+#[test]
+fn an_outbox_that_was_given_up_twice_needs_a_second_letter() {
+    let mut story = in_state(StateName::Committed);
+    story.undeliverable(1);
+    let first = story.record().fence;
+    story.buried();
+    story.replay();
+    story.undeliverable(1);
+    assert_eq!(story.buried_under(first), StepAnswer::Lost);
+    assert_eq!(story.buried(), StepAnswer::Ok);
+}
+
+#[test]
 fn only_a_running_attempt_can_end_in_another_way() {
     for state in StateName::ALL {
         if state == StateName::Running {

@@ -171,7 +171,7 @@ faulty! {
     park(at: &Place, shown: Shown, reason: ParkReason, error: Option<&str>) -> StepAnswer;
     abandon(at: &Place, shown: Shown) -> StepAnswer;
     published(at: &Place) -> StepAnswer;
-    buried(at: &Place) -> StepAnswer;
+    buried(at: &Place, fence: u64) -> StepAnswer;
     undeliverable(at: &Place, error: &str, limit: u32) -> UndeliverableAnswer;
     release(at: &Place, to: Option<&Side>, force: bool) -> ReleaseAnswer;
     replay(at: &Place) -> ReleaseAnswer;

@@ -148,10 +148,12 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn buried(&self, at: &Place) -> Result<StepAnswer, PortError> {
+    async fn buried(&self, at: &Place, fence: u64) -> Result<StepAnswer, PortError> {
         let at = at.clone();
         self.decide("close a parked claim", move |rows, same_store| {
-            claims::step(rows, &at, None, same_store, steps::buried)
+            claims::step(rows, &at, None, same_store, |record, scope| {
+                steps::buried(record, fence, scope)
+            })
         })
         .await
     }

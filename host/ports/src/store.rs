@@ -89,11 +89,12 @@ pub trait Store: Send + Sync + 'static {
     /// [`PortError`]
     async fn published(&self, at: &Place) -> Result<StepAnswer, PortError>;
 
-    /// The dead letter is safe.
+    /// The dead letter is safe. `fence` is that of the attempt that was given
+    /// up, or what the answer `Parking` told.
     ///
     /// # Errors
     /// [`PortError`]
-    async fn buried(&self, at: &Place) -> Result<StepAnswer, PortError>;
+    async fn buried(&self, at: &Place, fence: u64) -> Result<StepAnswer, PortError>;
 
     /// The outbox has no target, once more; given up at `limit`.
     ///

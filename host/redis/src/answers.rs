@@ -42,6 +42,7 @@ pub(crate) fn begun(mut reply: Reply) -> Result<BeginAnswer<Snapshot, Outbox>, P
             error: reply.optional_text()?,
             attempt: reply.count()?,
             first_seen_ms: reply.number()?,
+            fence: reply.number()?,
             outbox: reply.outbox()?,
         },
         7 => BeginAnswer::Parked {

@@ -135,8 +135,8 @@ impl Store for RedisStore {
         self.ask_published(at).await
     }
 
-    async fn buried(&self, at: &Place) -> Result<StepAnswer, PortError> {
-        self.ask_buried(at).await
+    async fn buried(&self, at: &Place, fence: u64) -> Result<StepAnswer, PortError> {
+        self.ask_buried(at, fence).await
     }
 
     async fn undeliverable(

@@ -7,14 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use common::{begin, commit, is_granted, milliseconds_left, options, place, shown};
-use holdfast_core::claim::{CommitAnswer, ParkReason, StateName};
+use holdfast_core::claim::{CommitAnswer, ParkReason, StateName, StepAnswer};
 use holdfast_core::key::Lane;
 use holdfast_ports::error::Kind;
 use holdfast_ports::message::{Effects, Staged, StateChange, Target};
-use holdfast_ports::store::{Commit, Slot, Store as _};
+use holdfast_ports::store::{Commit, Place, Slot, Store as _};
 use holdfast_redis::{RedisOptions, RedisStore};
 use holdfast_servers::Redis;
 use tokio::task::JoinSet;
+
+async fn bury(store: &RedisStore, at: &Place) -> Result<()> {
+    let claim = store.show(at).await?.context("it is parking")?;
+    assert_eq!(store.buried(at, claim.fence).await?, StepAnswer::Ok);
+    Ok(())
+}
 
 #[tokio::test]
 async fn a_plain_success_leaves_28_bytes_and_no_history() -> Result<()> {
@@ -47,7 +53,7 @@ async fn the_history_of_an_eventful_claim_is_kept_for_an_hour() -> Result<()> {
     store
         .park(&at, shown(2), ParkReason::Rejected, None)
         .await?;
-    store.buried(&at).await?;
+    bury(&store, &at).await?;
     let name = format!("{}:{{orders}}:c:k", options.service);
     assert_eq!(server.cli(&["STRLEN", &name])?, "25");
     let left = milliseconds_left(&server, &format!("{name}:h"))?;
@@ -72,7 +78,7 @@ async fn a_parked_claim_is_replayed_even_when_its_history_is_gone() -> Result<()
     store
         .park(&place("k"), shown(1), ParkReason::Rejected, None)
         .await?;
-    store.buried(&place("k")).await?;
+    bury(&store, &place("k")).await?;
     server.cli(&["DEL", &format!("{}:{{orders}}:c:k:h", options.service)])?;
     store.replay(&place("k")).await?;
     assert!(is_granted(&store.begin(begin("k", 2)).await?));

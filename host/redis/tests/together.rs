@@ -60,7 +60,9 @@ async fn claims_of_all_kinds(store: &RedisStore) -> Result<()> {
         let (at, reason) = (place(key), ParkReason::Rejected);
         store.park(&at, shown(1), reason, None).await?;
     }
-    store.buried(&place("parked")).await?;
+    let parking = store.show(&place("parked")).await?;
+    let fence = parking.context("it is parking")?.fence;
+    store.buried(&place("parked"), fence).await?;
     let mut theirs = begin("theirs", 1);
     theirs.facts.side = side("other");
     theirs.facts.owner_if_new = side("other");

@@ -204,12 +204,13 @@ impl Session {
         &self,
         job: &Job,
         at: &Place,
+        fence: u64,
         letter: &Letter,
         tried: bool,
     ) -> Round {
         let mark = self.mark_of(job, at);
         match fate(mark.as_ref().map(|mark| mark.stand), tried) {
-            Fate::Bury => self.bury_claimed(job, at, letter).await,
+            Fate::Bury => self.bury_claimed(job, at, fence, letter).await,
             Fate::Halt => self.halt(job, at, letter).await,
             Fate::TryAgain(stand) => {
                 let mark = mark.zip(stand).map(|(mark, stand)| Mark { stand, ..mark });

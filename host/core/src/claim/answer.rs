@@ -67,6 +67,8 @@ pub enum BeginAnswer<S = (), O = ()> {
         attempt: u32,
         /// When the key was first seen, in milliseconds since 1970.
         first_seen_ms: u64,
+        /// Tells this giving up from any other of the key; `buried` shows it.
+        fence: u64,
         /// What could not be sent, for `outbox-undeliverable`.
         outbox: O,
     },

@@ -184,6 +184,7 @@ fn own(mut record: Record, facts: &BeginFacts, scope: &Scope) -> Decision<BeginA
                 error: record.error.clone(),
                 attempt: record.attempt,
                 first_seen_ms: record.first_seen.0 / 1000,
+                fence: record.fence,
                 outbox: (),
             });
         }

@@ -185,6 +185,8 @@ pub enum Next<S, O> {
         attempts: u32,
         /// When the key was first seen, in milliseconds since 1970.
         first_seen_ms: u64,
+        /// What `buried` shows.
+        fence: u64,
         /// What could not be sent, for `outbox-undeliverable`.
         outbox: O,
     },
@@ -290,12 +292,14 @@ pub fn interpret<S, O>(asked: Asked, answer: BeginAnswer<S, O>) -> Next<S, O> {
             error,
             attempt,
             first_seen_ms,
+            fence,
             outbox,
         } => Next::Bury {
             reason,
             error,
             attempts: attempt,
             first_seen_ms,
+            fence,
             outbox,
         },
         BeginAnswer::Parked { .. } => Next::Ack(Proof::mint(Ending::DeadLettered)),

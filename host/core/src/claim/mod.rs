@@ -16,7 +16,8 @@
 //!   before the handler is called, so that a crash counts.
 //! - `commit` and `fail` need the token of the running attempt; a failed claim
 //!   stays, under the side that took it.
-//! - `park` needs the token too; `buried` follows once the dead letter is safe.
+//! - `park` needs the token too; `buried` follows once the dead letter is safe,
+//!   and shows the fence of the attempt that was given up.
 //! - `abandon` undoes a `begin` whose handler was never called.
 //! - `release` is an operator's step and forgets side and attempts.
 //!

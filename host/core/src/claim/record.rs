@@ -131,7 +131,7 @@ pub enum Ending {
 }
 
 /// Where a claim stands. What only one state has lives in that state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Given to a side that has not begun it.
     Assigned {

@@ -208,11 +208,17 @@ pub fn published(record: Option<&Record>, scope: &Scope) -> Decision<StepAnswer>
     )
 }
 
-/// The dead letter was published and confirmed: the claim is parked.
+/// The dead letter was published and confirmed: the claim is parked. `fence` is
+/// that of the claim when it was given up: a call that comes late must not be
+/// taken for the letter of a later giving up, after a replay, that may not be
+/// written yet.
 #[must_use]
-pub fn buried(record: Option<&Record>, scope: &Scope) -> Decision<StepAnswer> {
+pub fn buried(record: Option<&Record>, fence: u64, scope: &Scope) -> Decision<StepAnswer> {
+    let meant = |record: &&Record| {
+        record.fence == fence || !matches!(record.state, State::Parking { .. })
+    };
     closing_step(
-        record,
+        record.filter(meant),
         scope,
         |state| match state {
             State::Parking { reason } | State::Parked { reason } => {
@@ -304,7 +310,8 @@ pub fn release(
 }
 
 /// Re-opens a given-up claim for a replay from the dead letters: same side,
-/// attempts from zero, not compared with the lane's sequence. A claim that is
+/// attempts from zero, not compared with the lane's sequence, and with a new
+/// fence, so that steps of the time before are told apart. A claim that is
 /// committed under `outbox-undeliverable` goes back to publishing instead, since
 /// its effects are stored.
 #[must_use]
@@ -329,6 +336,7 @@ pub fn replay(record: Option<&Record>, scope: &Scope) -> Decision<ReleaseAnswer>
     if state == State::Failed {
         record.attempt = 0;
     }
+    record.fence = (record.fence + 1).max(scope.now.0);
     record.token = None;
     record.replayed = true;
     record.state = state;

@@ -182,8 +182,14 @@ impl Story {
         self.keep(decision)
     }
 
+    /// Shows the fence that the claim has.
     pub(crate) fn buried(&mut self) -> StepAnswer {
-        let decision = steps::buried(self.record.as_ref(), &self.scope);
+        let fence = self.record.as_ref().map_or(0, |record| record.fence);
+        self.buried_under(fence)
+    }
+
+    pub(crate) fn buried_under(&mut self, fence: u64) -> StepAnswer {
+        let decision = steps::buried(self.record.as_ref(), fence, &self.scope);
         self.keep(decision)
     }
 

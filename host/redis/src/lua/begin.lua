@@ -9,8 +9,8 @@
 -- Answers the fence alone for a new claim, {1, attempt, fence, first seen in ms,
 -- error, state} granted, {2, owner, state} foreign, {3, owner} assigned, 4 done,
 -- {5, tries, attempt, outbox, minted} committed, {6, reason, error, attempt,
--- first seen in ms, outbox, minted} parking, {7, reason} parked, {8, us} busy,
--- 9 conflict, {10, last} stale, 11 the rule moved.
+-- first seen in ms, fence, outbox, minted} parking, {7, reason} parked, {8, us}
+-- busy, 9 conflict, {10, last} stale, 11 the rule moved.
 local head, keep_ms, epoch = ARGV[2], ARGV[4], ARGV[6] or ''
 --!include store.lua
 --!include epoch.lua
@@ -86,7 +86,8 @@ if r.state == 'D' then
 elseif r.state == 'C' then
   return {5, r.tries, r.attempt, r.outbox, r.minted}
 elseif r.state == 'K' then
-  return {6, r.reason, r.error or false, r.attempt, r.first_seen / 1000, r.outbox, r.minted}
+  return {6, r.reason, r.error or false, r.attempt, r.first_seen / 1000, r.fence, r.outbox,
+    r.minted}
 elseif r.state == 'P' then
   return {7, r.reason}
 elseif r.state == 'R' then

@@ -1,8 +1,9 @@
--- The dead letter is safe. Answers 1 recorded, 4 lost.
+-- The dead letter is safe. ARGV 3 the fence of the attempt that was given up.
+-- Answers 1 recorded, 4 lost.
 --!include claim.lua
 if r.state == 'P' then
   return 1
-elseif r.state ~= 'K' then
+elseif r.state ~= 'K' or r.fence ~= tonumber(ARGV[3]) then
   return 4
 end
 r.state = 'P'

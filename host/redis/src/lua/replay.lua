@@ -21,6 +21,7 @@ else
   r.attempt = 0
 end
 r.reason = 0
+r.fence = math.max(r.fence + 1, now)
 r.token = nil
 r.replayed = true
 note(r, now, 'replay', r.side, '')

@@ -59,10 +59,17 @@ pub(crate) async fn step(store: &RedisStore, model: &mut Model, step: &Step) -> 
             model.keep(key, &ours);
             same(theirs.unwrap(), ours.answer)
         }
-        Step::Buried(key) => {
+        Step::Buried(key, late) => {
             let key = KEYS[*key];
-            let theirs = store.buried(&model.place(key)).await;
-            let ours = steps::buried(model.record(key), &model.scope());
+            let before = u64::from(*late);
+            let view = store.show(&model.place(key)).await.unwrap();
+            let fence = view.map_or(0, |claim| claim.fence);
+            let theirs = store
+                .buried(&model.place(key), fence.saturating_sub(before))
+                .await;
+            let fence = model.record(key).map_or(0, |record| record.fence);
+            let fence = fence.saturating_sub(before);
+            let ours = steps::buried(model.record(key), fence, &model.scope());
             model.keep(key, &ours);
             same(theirs.unwrap(), ours.answer)
         }
@@ -215,7 +222,11 @@ fn untimed(mut answer: Begun) -> Begun {
             first_seen_ms,
             ..
         } => (*fence, *first_seen_ms) = (0, 0),
-        BeginAnswer::Parking { first_seen_ms, .. } => *first_seen_ms = 0,
+        BeginAnswer::Parking {
+            fence,
+            first_seen_ms,
+            ..
+        } => (*fence, *first_seen_ms) = (0, 0),
         BeginAnswer::Busy { wait } => *wait = Duration::ZERO,
         _ => {}
     }

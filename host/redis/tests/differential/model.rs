@@ -165,12 +165,14 @@ impl Model {
                 error,
                 attempt,
                 first_seen_ms,
+                fence,
                 ..
             } => BeginAnswer::Parking {
                 reason,
                 error,
                 attempt,
                 first_seen_ms,
+                fence,
                 outbox,
             },
             BeginAnswer::Foreign { side, state } => BeginAnswer::Foreign { side, state },

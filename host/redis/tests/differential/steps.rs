@@ -102,7 +102,8 @@ pub(crate) enum Step {
     Park(usize, Whose, Epoch, usize, bool),
     Abandon(usize, Whose, Epoch),
     Published(usize),
-    Buried(usize),
+    /// The letter of the last giving up, or of one before.
+    Buried(usize, bool),
     Undeliverable(usize, u32),
     Release(usize, Option<usize>, bool),
     Replay(usize),
@@ -211,7 +212,7 @@ fn plain() -> impl Strategy<Value = Step> {
             .prop_map(|(k, t, e, reason, error)| Step::Park(k, t, e, reason, error)),
         1 => (key(), whose(), epoch()).prop_map(|(k, t, e)| Step::Abandon(k, t, e)),
         2 => key().prop_map(Step::Published),
-        2 => key().prop_map(Step::Buried),
+        2 => (key(), any_of::<bool>()).prop_map(|(k, late)| Step::Buried(k, late)),
         2 => (key(), 1..4_u32).prop_map(|(k, limit)| Step::Undeliverable(k, limit)),
         1 => (key(), prop::option::of(0..SIDES.len()), any_of::<bool>())
             .prop_map(|(k, to, force)| Step::Release(k, to, force)),

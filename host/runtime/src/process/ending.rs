@@ -119,7 +119,7 @@ impl Session {
     /// Gives a claimed message up: records it, publishes the letter, records
     /// that, acknowledges.
     pub(super) async fn park(&self, job: &Job, at: &Place, claim: Claim, letter: Letter) -> Round {
-        let (context, shown) = (&self.context, claim.shown());
+        let (context, shown, fence) = (&self.context, claim.shown(), claim.fence());
         tracing::warn!(
             consumer = %context.spec.name, key = %at.key, reason = %letter.reason, attempts = letter.attempts,
             error = letter.error, "giving the message up"
@@ -131,20 +131,28 @@ impl Session {
         });
         match park.await {
             Ok(answer) => match claim.kept(answer) {
-                Ok(()) if self.halts_lanes() => self.given_up(job, at, &letter, true).await,
-                Ok(()) => self.bury_claimed(job, at, &letter).await,
+                Ok(()) if self.halts_lanes() => {
+                    self.given_up(job, at, fence, &letter, true).await
+                }
+                Ok(()) => self.bury_claimed(job, at, fence, &letter).await,
                 Err(refused) => self.refused(refused),
             },
             Err(why) => self.unanswered(why),
         }
     }
 
-    pub(crate) async fn bury_claimed(&self, job: &Job, at: &Place, letter: &Letter) -> Round {
+    pub(crate) async fn bury_claimed(
+        &self,
+        job: &Job,
+        at: &Place,
+        fence: u64,
+        letter: &Letter,
+    ) -> Round {
         let Some(confirmed) = self.bury(job, Some(&at.key), letter).await else {
             return Round::ABANDON;
         };
         match ask(Step::Buried, &self.leaving, || {
-            self.context.store.buried(at)
+            self.context.store.buried(at, fence)
         })
         .await
         {

@@ -210,6 +210,7 @@ impl Session {
                 error,
                 attempts,
                 first_seen_ms,
+                fence,
                 outbox,
             } => {
                 drop(permit);
@@ -222,9 +223,9 @@ impl Session {
                     unsent: outbox,
                 };
                 if self.halts_lanes() {
-                    Box::pin(self.given_up(job, at, &letter, false)).await
+                    Box::pin(self.given_up(job, at, fence, &letter, false)).await
                 } else {
-                    Box::pin(self.bury_claimed(job, at, &letter)).await
+                    Box::pin(self.bury_claimed(job, at, fence, &letter)).await
                 }
             }
             Next::Conflict => {

@@ -278,8 +278,17 @@ impl Message {
         self.store.published(&self.at).await.expect("published")
     }
 
+    /// Shows the fence that the claim has.
     pub(super) async fn buried(&self) -> StepAnswer {
-        self.store.buried(&self.at).await.expect("buried")
+        self.buried_under(self.last_fence().await).await
+    }
+
+    pub(super) async fn buried_under(&self, fence: u64) -> StepAnswer {
+        self.store.buried(&self.at, fence).await.expect("buried")
+    }
+
+    pub(super) async fn last_fence(&self) -> u64 {
+        self.show().await.map_or(0, |claim| claim.fence)
     }
 
     pub(super) async fn undeliverable(&self, limit: u32) -> UndeliverableAnswer {

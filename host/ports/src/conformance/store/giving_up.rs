@@ -11,6 +11,7 @@ cases![
     a_parked_claim_stays_parked_however_often_it_is_said,
     a_repeated_park_is_recorded_once,
     a_claim_in_parking_can_be_replayed_before_its_letter_is_safe,
+    a_letter_counts_for_the_giving_up_that_it_was_written_for,
     a_claim_is_shown_with_its_history,
 ];
 
@@ -31,8 +32,10 @@ async fn a_parking_claim_tells_what_its_letter_needs(bed: Bed) {
             error,
             attempt,
             first_seen_ms,
+            fence,
             outbox,
         } => {
+            assert_eq!(fence, first.last_fence().await);
             assert_eq!(reason, ParkReason::AttemptsSpent);
             assert_eq!(error.as_deref(), Some("first error"));
             assert_eq!((attempt, first_seen_ms), (2, seen));
@@ -86,6 +89,24 @@ async fn a_claim_in_parking_can_be_replayed_before_its_letter_is_safe(bed: Bed) 
     assert_eq!(message.replay().await, ReleaseAnswer::Released);
     assert_eq!(message.buried().await, StepAnswer::Lost);
     assert_eq!(message.again().granted().await.attempt, 1);
+}
+
+async fn a_letter_counts_for_the_giving_up_that_it_was_written_for(bed: Bed) {
+    let message = bed.message("k");
+    let first = message.granted().await.fence;
+    message.park(ParkReason::Rejected).await;
+    assert_eq!(message.replay().await, ReleaseAnswer::Released);
+    let again = message.again();
+    let second = again.granted().await.fence;
+    again.park(ParkReason::Rejected).await;
+    assert_eq!(message.buried_under(first).await, StepAnswer::Lost, "late");
+    let answer = again.again().begin().await;
+    assert!(
+        matches!(answer, BeginAnswer::Parking { fence, .. } if fence == second),
+        "{answer:?}"
+    );
+    assert_eq!(again.buried_under(second).await, StepAnswer::Ok);
+    assert_eq!(message.buried_under(first).await, StepAnswer::Ok);
 }
 
 async fn a_claim_is_shown_with_its_history(bed: Bed) {

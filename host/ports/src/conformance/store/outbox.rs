@@ -21,6 +21,7 @@ cases![
     a_committed_claim_can_neither_fail_nor_be_released,
     an_outbox_without_a_target_is_given_up_at_the_limit_and_keeps_its_effects,
     a_replay_of_an_undeliverable_outbox_publishes_it_without_running_again,
+    an_outbox_that_was_given_up_twice_needs_a_second_letter,
 ];
 
 fn staged(body: &[u8], lane: Option<&str>) -> Staged {
@@ -258,4 +259,16 @@ async fn a_replay_of_an_undeliverable_outbox_publishes_it_without_running_again(
     assert_eq!(tries, 0);
     assert_eq!(message.published().await, StepAnswer::Ok);
     assert_eq!(message.again().begin().await, BeginAnswer::Done);
+}
+
+async fn an_outbox_that_was_given_up_twice_needs_a_second_letter(bed: Bed) {
+    let message = bed.message("k");
+    commit(&message, &[staged(b"unsendable", None)]).await;
+    message.undeliverable(1).await;
+    let first = message.last_fence().await;
+    assert_eq!(message.buried_under(first).await, StepAnswer::Ok);
+    assert_eq!(message.replay().await, ReleaseAnswer::Released);
+    message.undeliverable(1).await;
+    assert_eq!(message.buried_under(first).await, StepAnswer::Lost);
+    assert_eq!(message.buried().await, StepAnswer::Ok);
 }
