@@ -10,7 +10,7 @@
 //! | [`session`] | the deliveries of one subscription |
 //! | `process` | one message from delivery to settlement |
 //! | [`rule`] | the cut-over rule of a group |
-//! | `held` | messages that wait for the other side |
+//! | `foreign` | messages that wait for the other side |
 //! | [`route`] | key, lane and sequence of a message |
 //! | `ask` | asking a store again that did not answer |
 //! | [`letter`] | dead letters and outgoing messages |
@@ -21,7 +21,7 @@ mod ask;
 mod batch;
 pub mod books;
 pub mod consumer;
-mod held;
+mod foreign;
 pub mod host;
 pub mod identity;
 mod leadership;

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::batch::Batcher;
 use crate::books::{Books, Why};
-use crate::held::Held;
+use crate::foreign::Foreign;
 use crate::route::{Refusal, Route, route};
 use crate::rule::GroupRule;
 use crate::spec::{ConsumerSpec, Mode, Surroundings};
@@ -88,7 +88,7 @@ pub struct Session {
     pub(crate) leaving: CancellationToken,
     lanes: Mutex<Lanes<Option<Lane>, Queued>>,
     /// Messages that wait for the other side.
-    pub(crate) held: Held,
+    pub(crate) foreign: Foreign,
     fenced: OnceLock<FencedBy>,
     tracker: TaskTracker,
 }
@@ -121,14 +121,14 @@ impl Session {
             stopping: stop.child_token(),
             leaving: CancellationToken::new(),
             lanes: Mutex::default(),
-            held: Held::default(),
+            foreign: Foreign::default(),
             fenced: OnceLock::new(),
             tracker: TaskTracker::new(),
         });
         let watching = Arc::clone(&session);
         session
             .tracker
-            .spawn(async move { watching.watch_held().await });
+            .spawn(async move { watching.watch_foreign().await });
         let end = loop {
             tokio::select! {
                 biased;

@@ -6,6 +6,7 @@
 
 mod client;
 mod host;
+mod many;
 mod migration;
 mod stand;
 
