@@ -94,13 +94,21 @@ fn a_letter_counts_for_the_giving_up_that_it_was_written_for() {
     let mut story = in_state(StateName::Parking);
     let first = story.record().fence;
     story.replay();
-    assert_eq!(story.buried_under(first), StepAnswer::Lost, "it was re-opened");
+    assert_eq!(
+        story.buried_under(first),
+        StepAnswer::Lost,
+        "it was re-opened"
+    );
     story.granted(&asks(2).body("body"));
     story.park(2, ParkReason::Rejected);
     assert_eq!(story.buried_under(first), StepAnswer::Lost, "comes late");
     assert_eq!(story.state(), Some(StateName::Parking));
     assert_eq!(story.buried(), StepAnswer::Ok);
-    assert_eq!(story.buried_under(first), StepAnswer::Ok, "nothing is missing");
+    assert_eq!(
+        story.buried_under(first),
+        StepAnswer::Ok,
+        "nothing is missing"
+    );
 }
 
 #[test]

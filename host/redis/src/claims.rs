@@ -246,11 +246,7 @@ impl RedisStore {
             .await
     }
 
-    pub(crate) async fn ask_buried(
-        &self,
-        at: &Place,
-        fence: u64,
-    ) -> Result<StepAnswer, PortError> {
+    pub(crate) async fn ask_buried(&self, at: &Place, fence: u64) -> Result<StepAnswer, PortError> {
         let call = self.claim_call(Which::Buried, at).arg(fence);
         self.ask_step(call, "record that a dead letter is safe")
             .await

@@ -13,7 +13,7 @@
 //! | [`sharing`] | spreads a row of partitions over the instances |
 //! | `process` | one message from delivery to settlement |
 //! | [`rule`] | the cut-over rule of a group |
-//! | `held` | messages that wait for the other side |
+//! | `foreign` | messages that wait for the other side |
 //! | [`route`] | key, lane and sequence of a message |
 //! | `ask` | asking a store again that did not answer |
 //! | [`letter`] | dead letters and outgoing messages |
@@ -30,8 +30,8 @@ mod batch;
 pub mod books;
 pub mod consumer;
 pub mod dead;
+mod foreign;
 pub mod halts;
-mod held;
 pub mod host;
 pub mod identity;
 pub mod in_hand;

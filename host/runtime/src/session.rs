@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::batch::Batcher;
 use crate::books::Books;
+use crate::foreign::Foreign;
 use crate::halts::{Halts, LaneName};
-use crate::held::Held;
 use crate::in_hand::InHand;
 use crate::ordered::{Queued, Unsettled};
 use crate::route::{Refusal, Route, route};
@@ -105,7 +105,7 @@ pub struct Session {
     pub(crate) tracker: TaskTracker,
     pub(crate) unsettled: Unsettled,
     /// Messages that wait for the other side.
-    pub(crate) held: Held,
+    pub(crate) foreign: Foreign,
     lanes: Mutex<Lanes<LaneName, Queued>>,
     fenced: OnceLock<FencedBy>,
     again: OnceLock<&'static str>,
@@ -142,17 +142,19 @@ impl Session {
             tracker: TaskTracker::new(),
             unsettled: Unsettled::default(),
             lanes: Mutex::default(),
-            held: Held::default(),
+            foreign: Foreign::default(),
             fenced: OnceLock::new(),
             again: OnceLock::new(),
         });
         let watching = Arc::clone(&session);
         session
             .tracker
-            .spawn(async move { watching.watch_held().await });
+            .spawn(async move { watching.watch_foreign().await });
         let ordered = session.context.spec.ordered();
         let end = if ordered {
-            session.consume_in_order(subscription.as_mut()).await?
+            let end = session.consume_in_order(subscription.as_mut()).await;
+            // What watches does not outlive a session that could not begin.
+            end.inspect_err(|_| session.stopping.cancel())?
         } else {
             session.consume(subscription.as_mut()).await
         };

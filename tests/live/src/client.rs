@@ -14,8 +14,8 @@ const WINDOW: usize = 256;
 
 /// A connection with one confirming channel.
 pub struct Client {
-    channel: Channel,
-    connection: Connection,
+    pub(crate) channel: Channel,
+    pub(crate) connection: Connection,
 }
 
 /// A message taken from a queue.
@@ -186,7 +186,7 @@ impl Client {
     }
 }
 
-fn texts(headers: &FieldTable) -> Vec<(String, String)> {
+pub(crate) fn texts(headers: &FieldTable) -> Vec<(String, String)> {
     let text = |value: &AMQPValue| match value {
         AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
         AMQPValue::ShortString(text) => Some(text.to_string()),

@@ -7,6 +7,7 @@
 mod client;
 mod cluster;
 mod host;
+mod many;
 mod migration;
 mod stand;
 

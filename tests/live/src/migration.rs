@@ -183,7 +183,7 @@ impl Migration {
         let mut copies = 0;
         for broker in &self.brokers {
             let client = Client::connect(&broker.url()).await?;
-            for got in client.take_all("out").await? {
+            for got in client.take_many("out").await? {
                 copies += 1;
                 let effect = effect(&got)?;
                 let id = got.id.clone();

@@ -99,7 +99,9 @@ impl Checked {
                 match &job.stage {
                     Stage::Lane => {}
                     Stage::Ready(at) if *at > world.now => {}
-                    Stage::Run { .. } => actions.push(Action::Handle(h, j, self.usual(job.message))),
+                    Stage::Run { .. } => {
+                        actions.push(Action::Handle(h, j, self.usual(job.message)))
+                    }
                     _ => actions.push(Action::Step(h, j, Net::Fine)),
                 }
             }
@@ -186,7 +188,8 @@ impl Checked {
     fn operators(&self, world: &World, actions: &mut Vec<Action>) {
         let may = |fault| world.left.left(fault) > 0;
         if may(Fault::Flip) {
-            let others = (0..self.setup.shares.len()).filter(|n| *n != usize::from(world.store.share));
+            let others =
+                (0..self.setup.shares.len()).filter(|n| *n != usize::from(world.store.share));
             actions.extend(others.map(Action::Flip));
         }
         for (h, host) in world.hosts.iter().enumerate() {
@@ -298,10 +301,16 @@ impl fmt::Display for Action {
             Self::Deliver(h) => write!(f, "the broker gives host {h} a message"),
             Self::Step(h, j, Net::Fine) => write!(f, "host {h} takes delivery {j} one step on"),
             Self::Step(h, j, Net::Lost) => {
-                write!(f, "host {h} takes delivery {j} one step on, and the answer is lost")
+                write!(
+                    f,
+                    "host {h} takes delivery {j} one step on, and the answer is lost"
+                )
             }
             Self::Step(h, j, Net::Twice) => {
-                write!(f, "host {h} takes delivery {j} one step on, and the call will arrive again")
+                write!(
+                    f,
+                    "host {h} takes delivery {j} one step on, and the call will arrive again"
+                )
             }
             Self::Handle(h, j, Outcome::Ok) => {
                 write!(f, "the handler of delivery {j} at host {h} succeeds")
@@ -310,7 +319,10 @@ impl fmt::Display for Action {
                 write!(f, "the handler of delivery {j} at host {h} fails")
             }
             Self::Handle(h, j, Outcome::Reject) => {
-                write!(f, "the handler of delivery {j} at host {h} rejects the message")
+                write!(
+                    f,
+                    "the handler of delivery {j} at host {h} rejects the message"
+                )
             }
             Self::NoTarget(h, j) => {
                 write!(f, "what delivery {j} at host {h} published has no target")
@@ -319,10 +331,16 @@ impl fmt::Display for Action {
             Self::Timer(h) => write!(f, "the lease timer of host {h} goes off"),
             Self::Answer(h, Reply::Fine) => write!(f, "the store answers host {h} about the lease"),
             Self::Answer(h, Reply::Lost) => {
-                write!(f, "the store answers host {h} about the lease, and the answer is lost")
+                write!(
+                    f,
+                    "the store answers host {h} about the lease, and the answer is lost"
+                )
             }
             Self::Answer(h, Reply::Late) => {
-                write!(f, "the store answers host {h} about the lease, and the answer is slow")
+                write!(
+                    f,
+                    "the store answers host {h} about the lease, and the answer is slow"
+                )
             }
             Self::Hear(h) => write!(f, "host {h} hears about the lease"),
             Self::Drained(h) => write!(f, "nothing of host {h} runs any more"),
@@ -332,7 +350,10 @@ impl fmt::Display for Action {
             Self::SlowTick => write!(f, "time passes while the store does not answer"),
             Self::Crash(h) => write!(f, "host {h} dies"),
             Self::CrashSending(h, j) => {
-                write!(f, "host {h} dies; the call of its delivery {j} is on its way")
+                write!(
+                    f,
+                    "host {h} dies; the call of its delivery {j} is on its way"
+                )
             }
             Self::Restart(h) => write!(f, "host {h} starts again"),
             Self::Pause(h) => write!(f, "host {h} is stopped"),

@@ -57,7 +57,10 @@ impl Checked {
         let lane = self.message(message).lane;
         let runs = !self.setup.ordered
             || !self.setup.keeps(Rule::LanesInOrder)
-            || self.lanes(&world.hosts[h]).enter(lane, usize::MAX).is_some();
+            || self
+                .lanes(&world.hosts[h])
+                .enter(lane, usize::MAX)
+                .is_some();
         world.hosts[h].jobs.push(Job {
             message,
             tag,

@@ -55,10 +55,9 @@ impl Model for Checked {
             always("commits of one lane are in order", |_, w| {
                 !broke(w, B::Inversion)
             }),
-            always(
-                "no commit rests on state that has changed since",
-                |_, w| !broke(w, B::LostUpdate),
-            ),
+            always("no commit rests on state that has changed since", |_, w| {
+                !broke(w, B::LostUpdate)
+            }),
             always(
                 "a key that was begun changes sides only when released",
                 |_, w| !broke(w, B::SideChanged),

@@ -1,7 +1,7 @@
 //! One setup with everything that its steps need at hand.
 
-use std::sync::Mutex;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Mutex;
 
 use holdfast_core::cutover;
 use holdfast_core::key::ClaimKey;
@@ -50,7 +50,9 @@ impl Checked {
             keys: (0..setup.keys())
                 .map(|key| ClaimKey::from_known(&format!("key-{key}")))
                 .collect(),
-            lanes: (0..setup.lanes()).map(|lane| format!("lane-{lane}")).collect(),
+            lanes: (0..setup.lanes())
+                .map(|lane| format!("lane-{lane}"))
+                .collect(),
             drained: Mutex::default(),
             setup,
         }

@@ -1,7 +1,7 @@
 //! What goes wrong, what operators do, and how time passes.
 
-use holdfast_core::incarnation::{Difference, Finding, Incarnation, judge};
 use holdfast_core::claim::ReleaseAnswer;
+use holdfast_core::incarnation::{Difference, Finding, Incarnation, judge};
 use holdfast_core::lease::Lease;
 
 use crate::checked::Checked;
@@ -94,7 +94,10 @@ impl Checked {
         (!world.hosts[h].up).then_some(())?;
         let copy = world.queues[side].incarnation;
         let found = found(&world.store);
-        let different = matches!(judge(found.as_ref(), Some(&known(copy))), Finding::Different(_));
+        let different = matches!(
+            judge(found.as_ref(), Some(&known(copy))),
+            Finding::Different(_)
+        );
         let store = (world.store.id.unwrap_or(0), world.store.pulse);
         let share = world.store.share;
         let leased = self.setup.leased[side];
@@ -142,7 +145,8 @@ impl Checked {
     /// Looks this host at the store before time passes on?
     pub(crate) fn beats(&self, world: &World, h: usize) -> bool {
         let host = &world.hosts[h];
-        let watched = self.setup.budget.left(Fault::Rollback) + self.setup.budget.left(Fault::Flush) > 0;
+        let watched =
+            self.setup.budget.left(Fault::Rollback) + self.setup.budget.left(Fault::Flush) > 0;
         watched && host.up && !host.paused && !host.halted && !host.beaten
     }
 

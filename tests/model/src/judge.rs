@@ -76,11 +76,13 @@ impl Checked {
         }
     }
 
-
     /// The handler is called, and calls a receiver that compares fences.
     pub(crate) fn judge_call(&self, world: &mut World, message: u8, attempt: &Attempt) {
         let history = &mut world.history.keys[usize::from(self.message(message).key)];
-        if history.latest.is_some_and(|(token, _)| token == attempt.token) {
+        if history
+            .latest
+            .is_some_and(|(token, _)| token == attempt.token)
+        {
             history.calls += 1;
         }
         let too_many = u32::from(history.calls) > self.setup.attempts;
@@ -117,9 +119,7 @@ impl Checked {
                 done || last >= facts.sequence
             }
             Ending::DeadLettered | Ending::Deferred => elsewhere || done,
-            Ending::LeftToOwner => {
-                self.setup.on_foreign == OnForeign::Drop || finished || replayed
-            }
+            Ending::LeftToOwner => self.setup.on_foreign == OnForeign::Drop || finished || replayed,
             Ending::Abandoned => false,
         };
         if !recorded && !world.history.forgot {

@@ -193,16 +193,20 @@ impl Checked {
         let job = world.hosts[h].jobs[j].clone();
         let next = match (answer, job.stage.clone()) {
             (Answer::Begin(answer), _) => self.begun(world, h, call, answer),
-            (Answer::Commit(answer), Stage::Commit { attempt, outbox, .. }) => {
-                match self.claim_of(call, &attempt).committed(answer) {
-                    Ok(Committed::Done(proof)) => Ok(ack(&proof)),
-                    Ok(Committed::Publish(_)) => Ok(self.publishing(world, outbox.unwrap_or(0))),
-                    Ok(Committed::Again(_)) => Ok(Stage::Abandon(attempt)),
-                    Err(refused) => Err(refused),
-                }
-            }
+            (
+                Answer::Commit(answer),
+                Stage::Commit {
+                    attempt, outbox, ..
+                },
+            ) => match self.claim_of(call, &attempt).committed(answer) {
+                Ok(Committed::Done(proof)) => Ok(ack(&proof)),
+                Ok(Committed::Publish(_)) => Ok(self.publishing(world, outbox.unwrap_or(0))),
+                Ok(Committed::Again(_)) => Ok(Stage::Abandon(attempt)),
+                Err(refused) => Err(refused),
+            },
             (Answer::Step(answer), Stage::Abandon(attempt)) => {
-                let calls = &mut world.history.keys[usize::from(self.message(job.message).key)].calls;
+                let calls =
+                    &mut world.history.keys[usize::from(self.message(job.message).key)].calls;
                 let kept = self.claim_of(call, &attempt).kept(answer);
                 *calls = calls.saturating_sub(u8::from(kept.is_ok()));
                 kept.map(|()| Stage::Ready(world.now))
@@ -444,7 +448,10 @@ fn fresh_token(world: &World) -> u8 {
         _ => None,
     });
     let strays = world.strays.iter().map(|call| call.token);
-    let used: u64 = rows.chain(held).chain(strays).fold(1, |used, token| used | 1 << token);
+    let used: u64 = rows
+        .chain(held)
+        .chain(strays)
+        .fold(1, |used, token| used | 1 << token);
     u8::try_from(used.trailing_ones()).unwrap_or(u8::MAX)
 }
 

@@ -64,7 +64,12 @@ pub fn explore(setup: Setup, search: Search, threads: usize, steps: Option<usize
     }
 }
 
-fn report(name: &'static str, started: Instant, limit: Option<usize>, checker: &impl stateright::Checker<Checked>) -> Report {
+fn report(
+    name: &'static str,
+    started: Instant,
+    limit: Option<usize>,
+    checker: &impl stateright::Checker<Checked>,
+) -> Report {
     let shortest = checker
         .discoveries()
         .into_iter()

@@ -80,7 +80,12 @@ pub fn one_side_only() -> Setup {
 /// An operator releases claims by force, whatever they are doing.
 #[must_use]
 pub fn forced() -> Setup {
-    Setup::new("forced release").with(&[(F::Release, 1), (F::Retry, 1), (F::Twice, 1), (F::Flip, 1)])
+    Setup::new("forced release").with(&[
+        (F::Release, 1),
+        (F::Retry, 1),
+        (F::Twice, 1),
+        (F::Flip, 1),
+    ])
 }
 
 /// Two messages of one key that differ.
@@ -147,7 +152,12 @@ pub fn undeliverable() -> Setup {
         outbox: true,
         ..Setup::new("undeliverable")
     }
-    .with(&[(F::NoTarget, 2), (F::Crash, 1), (F::Lost, 1), (F::Replay, 1)])
+    .with(&[
+        (F::NoTarget, 2),
+        (F::Crash, 1),
+        (F::Lost, 1),
+        (F::Replay, 1),
+    ])
 }
 
 /// Messages that are given up, and replayed.
@@ -157,7 +167,13 @@ pub fn letters() -> Setup {
         hosts: vec![0, 1],
         ..Setup::new("letters")
     }
-    .with(&[(F::Retry, 2), (F::Reject, 1), (F::Crash, 1), (F::Lost, 1), (F::Replay, 1)])
+    .with(&[
+        (F::Retry, 2),
+        (F::Reject, 1),
+        (F::Crash, 1),
+        (F::Lost, 1),
+        (F::Replay, 1),
+    ])
 }
 
 /// Waits are spent in a delay queue.
@@ -182,7 +198,13 @@ pub fn lanes() -> Setup {
         ordered: true,
         ..Setup::new("lanes")
     }
-    .with(&[(F::Retry, 1), (F::Crash, 1), (F::Cut, 1), (F::Lost, 1), (F::Release, 1)])
+    .with(&[
+        (F::Retry, 1),
+        (F::Crash, 1),
+        (F::Cut, 1),
+        (F::Lost, 1),
+        (F::Release, 1),
+    ])
 }
 
 /// A lane moves to the other side in the middle.
@@ -213,7 +235,13 @@ pub fn sequence() -> Setup {
         outbox: true,
         ..Setup::new("sequence")
     }
-    .with(&[(F::Crash, 1), (F::Lost, 1), (F::Retry, 1), (F::Cut, 1), (F::Twice, 1)])
+    .with(&[
+        (F::Crash, 1),
+        (F::Lost, 1),
+        (F::Retry, 1),
+        (F::Cut, 1),
+        (F::Twice, 1),
+    ])
 }
 
 /// Two hosts and one lease.

@@ -56,12 +56,7 @@ impl Checked {
 
     /// The second half of a `begin` that was cut in two: it decides on what was
     /// read before.
-    pub(crate) fn execute_late(
-        &self,
-        world: &mut World,
-        call: &Call,
-        read: Option<Row>,
-    ) -> Answer {
+    pub(crate) fn execute_late(&self, world: &mut World, call: &Call, read: Option<Row>) -> Answer {
         let about = self.about(call, world);
         self.decide(world, call, about, read)
     }
@@ -81,9 +76,15 @@ impl Checked {
                 let outbox = before.and_then(|row| row.outbox);
                 Answer::Begin(with_outbox(answer, outbox))
             }
-            What::Commit { outbox, read } => {
-                Answer::Commit(self.commit(world, call, about, (*outbox, *read), record, shown, &scope))
-            }
+            What::Commit { outbox, read } => Answer::Commit(self.commit(
+                world,
+                call,
+                about,
+                (*outbox, *read),
+                record,
+                shown,
+                &scope,
+            )),
             What::Abandon => {
                 let Decision { answer, record } = steps::abandon(record, shown, &scope);
                 self.keep(world, about.key, record);
@@ -399,7 +400,11 @@ impl Checked {
             side: self.number_of(&record.side),
             state: whole_ticks(record.state),
             token: record.token.map(|token| small(token.0)),
-            attempt: if finished { 0 } else { small(record.attempt.into()) },
+            attempt: if finished {
+                0
+            } else {
+                small(record.attempt.into())
+            },
             fence: small(record.fence % TICK_MICROS),
             body: record.fingerprint.map(|fingerprint| fingerprint.0[0]),
             replayed: record.replayed && !finished,

@@ -91,7 +91,9 @@ fn claim(row: &Row) -> String {
         }
         other => format!("{other:?}"),
     };
-    let token = row.token.map_or_else(String::new, |token| format!(", token {token}"));
+    let token = row
+        .token
+        .map_or_else(String::new, |token| format!(", token {token}"));
     format!(
         "side {}, {state}, attempt {}, fence {}{token}",
         row.side, row.attempt, row.fence
@@ -136,7 +138,10 @@ fn delivery(job: &Job) -> String {
         Stage::Ready(at) => format!("asks for the claim at {at}"),
         Stage::Begin(call) => format!("asks again with token {}", call.token),
         Stage::Run { attempt, .. } => {
-            format!("attempt {} runs with token {}", attempt.number, attempt.token)
+            format!(
+                "attempt {} runs with token {}",
+                attempt.number, attempt.token
+            )
         }
         Stage::Commit { attempt, .. } => format!("commits with token {}", attempt.token),
         Stage::Fail(attempt) => format!("fails with token {}", attempt.token),

@@ -384,7 +384,10 @@ impl World {
             jobs: Vec::new(),
         };
         let queue = |messages: &Vec<u8>| Queue {
-            copies: messages.iter().map(|message| Entry::ready(*message, 0)).collect(),
+            copies: messages
+                .iter()
+                .map(|message| Entry::ready(*message, 0))
+                .collect(),
             active: None,
             letters: vec![0; setup.messages.len()],
             incarnation: (1, 1),

@@ -214,9 +214,8 @@ pub fn published(record: Option<&Record>, scope: &Scope) -> Decision<StepAnswer>
 /// written yet.
 #[must_use]
 pub fn buried(record: Option<&Record>, fence: u64, scope: &Scope) -> Decision<StepAnswer> {
-    let meant = |record: &&Record| {
-        record.fence == fence || !matches!(record.state, State::Parking { .. })
-    };
+    let meant =
+        |record: &&Record| record.fence == fence || !matches!(record.state, State::Parking { .. });
     closing_step(
         record.filter(meant),
         scope,

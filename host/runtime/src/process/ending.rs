@@ -131,9 +131,7 @@ impl Session {
         });
         match park.await {
             Ok(answer) => match claim.kept(answer) {
-                Ok(()) if self.halts_lanes() => {
-                    self.given_up(job, at, fence, &letter, true).await
-                }
+                Ok(()) if self.halts_lanes() => self.given_up(job, at, fence, &letter, true).await,
                 Ok(()) => self.bury_claimed(job, at, fence, &letter).await,
                 Err(refused) => self.refused(refused),
             },

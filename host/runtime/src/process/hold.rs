@@ -8,7 +8,7 @@ use holdfast_ports::store::Place;
 use super::Round;
 use super::wait::{FIRST_LOOK, LONGEST_HOLD, LONGEST_LOOK};
 use crate::books::Why;
-use crate::held::Wake;
+use crate::foreign::Wake;
 use crate::session::{Job, Session};
 
 impl Session {
@@ -16,7 +16,7 @@ impl Session {
     pub(super) async fn hold(&self, job: &Job, at: &Place) -> Round {
         let context = &self.context;
         let waiting = context.books.wait(Why::OtherSide);
-        let mut place = self.held.enter(at.clone(), job.received);
+        let mut place = self.foreign.enter(at.clone(), job.received);
         let woken = tokio::select! {
             biased;
             () = self.stopping.cancelled() => return Round::ABANDON,
@@ -27,7 +27,7 @@ impl Session {
             Wake::Ask => return Round::Again,
             Wake::MakeRoom(wait) => wait,
         };
-        let _leaving = self.held.leave();
+        let _leaving = self.foreign.leave();
         drop(waiting);
         let step = nearest_step(wait, &delay_steps(context.spec.backoff.max));
         match self.defer(job, wait, step).await {

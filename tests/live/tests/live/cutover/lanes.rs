@@ -23,7 +23,7 @@ fn message(lane: usize, n: usize) -> (String, Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_keeps_its_order_across_flips_although_it_runs_on_both_sides() -> Result<()> {
-    const OF_LANE: usize = 100;
+    const OF_LANE: usize = 200;
     let rule = "enabled = true\npercent = 0.0\nassign-timeout = \"10m\"";
     let stand = Migration::start(2, rule, LANES).await?;
     let setups = [stand.setup(&["old"])?, stand.setup(&["new"])?];
@@ -45,8 +45,8 @@ async fn a_lane_keeps_its_order_across_flips_although_it_runs_on_both_sides() ->
                     }
                     ensure!(started.elapsed() < LIMIT, "{done} done, {flips} flips");
                     flips += 1;
-                    move_to(&hosts[flips % 2], if flips % 2 == 1 { 100.0 } else { 30.0 })?;
-                    std::thread::sleep(Duration::from_millis(300));
+                    move_to(&hosts[flips % 2], if flips % 2 == 1 { 100.0 } else { 0.0 })?;
+                    std::thread::sleep(Duration::from_millis(150));
                 }
             };
             let flipped = flip();

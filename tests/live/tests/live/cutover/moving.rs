@@ -212,16 +212,16 @@ async fn a_stream_moves_from_rabbitmq_to_the_embedded_broker() -> Result<()> {
     setup.configure(&format!("{before}{}", new.replacen(&url, &path, 1)))?;
     let host = setup.start()?;
     let old = stand.client("old").await?;
-    old.publish("work-old", messages.iter().cloned()).await?;
-    for (n, (id, body)) in messages.iter().enumerate() {
-        let to = "/api/v1/queues/work-new/messages?broker=new";
-        let (status, answer) = host.post(to, &[("Holdfast-Message-Id", id)], body)?;
-        ensure!(status == 202, "{status} {answer}");
-        if n == messages.len() / 3 {
-            move_to(&host, 100.0)?;
-        }
-        if n == messages.len() / 3 * 2 {
-            move_to(&host, 30.0)?;
+    for (percent, some) in [0.0, 100.0, 30.0, 100.0]
+        .into_iter()
+        .zip(messages.chunks(100))
+    {
+        move_to(&host, percent)?;
+        old.publish("work-old", some.iter().cloned()).await?;
+        for (id, body) in some {
+            let to = "/api/v1/queues/work-new/messages?broker=new";
+            let (status, answer) = host.post(to, &[("Holdfast-Message-Id", id)], body)?;
+            ensure!(status == 202, "{status} {answer}");
         }
     }
     wait_for("both sides to be done", LIMIT, || {

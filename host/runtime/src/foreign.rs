@@ -33,7 +33,7 @@ pub(crate) enum Wake {
 
 /// What is held in one session, in order of arrival.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct Foreign {
     entries: Mutex<BTreeMap<u64, Entry>>,
     next: AtomicUsize,
     /// On their way to a delay queue.
@@ -51,15 +51,15 @@ struct Entry {
 
 /// A place among the held; it is given up when this is dropped.
 pub(crate) struct Waits<'h> {
-    held: &'h Held,
+    held: &'h Foreign,
     number: u64,
     wake: oneshot::Receiver<Wake>,
 }
 
 /// Counts a message that is on its way to a delay queue while it lives.
-pub(crate) struct Leaving<'h>(&'h Held);
+pub(crate) struct Leaving<'h>(&'h Foreign);
 
-impl Held {
+impl Foreign {
     /// A message starts to wait; `since` is when it came to this host.
     pub(crate) fn enter(&self, at: Place, since: Instant) -> Waits<'_> {
         let (sender, wake) = oneshot::channel();
@@ -130,8 +130,8 @@ impl Drop for Leaving<'_> {
 
 impl Session {
     /// Looks at what is held until the session ends.
-    pub(crate) async fn watch_held(&self) {
-        let held = &self.held;
+    pub(crate) async fn watch_foreign(&self) {
+        let held = &self.foreign;
         let mut pace = Pace::default();
         loop {
             let waiting = held.entries().len();
@@ -150,16 +150,16 @@ impl Session {
             let found = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => return,
-                found = self.look_at_held() => found,
+                found = self.look_at_foreign() => found,
             };
-            self.wake_held(&found);
+            self.wake_foreign(&found);
         }
     }
 
     /// What the claims of all held messages say; those not looked at are left
     /// out.
-    async fn look_at_held(&self) -> Vec<(u64, Look)> {
-        let (context, held) = (&self.context, self.held.snapshot());
+    async fn look_at_foreign(&self) -> Vec<(u64, Look)> {
+        let (context, held) = (&self.context, self.foreign.snapshot());
         let mut found = Vec::with_capacity(held.len());
         for some in held.chunks(AT_ONCE) {
             let places: Vec<Place> = some.iter().map(|(_, at)| at.clone()).collect();
@@ -180,8 +180,8 @@ impl Session {
         found
     }
 
-    fn wake_held(&self, found: &[(u64, Look)]) {
-        let held = &self.held;
+    fn wake_foreign(&self, found: &[(u64, Look)]) {
+        let held = &self.foreign;
         let mut stay = Vec::with_capacity(found.len());
         for (number, look) in found {
             match look {
@@ -239,11 +239,11 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_woken_or_gives_up_waits_no_longer() {
-        let held = Held::default();
+        let held = Foreign::default();
         let mut first = held.enter(place("a"), Instant::now());
         let second = held.enter(place("b"), Instant::now());
         let third = held.enter(place("c"), Instant::now());
-        let keys = |held: &Held| -> Vec<String> {
+        let keys = |held: &Foreign| -> Vec<String> {
             let places = held.snapshot().into_iter();
             places.map(|(_, at)| at.key.as_str().to_owned()).collect()
         };

@@ -1,0 +1,72 @@
+//! Taking thousands of messages at once.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures_util::stream::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+
+use crate::client::{Client, Got, texts};
+
+/// How long a message that is ready may take to come.
+const DELIVERY: Duration = Duration::from_secs(60);
+
+impl Client {
+    /// Takes everything that is ready in a queue, by consuming it.
+    ///
+    /// # Errors
+    /// When there is no such queue, or the broker does not deliver.
+    pub async fn take_many(&self, queue: &str) -> Result<Vec<Got>> {
+        let mut all = Vec::new();
+        loop {
+            let ready = self.depth(queue).await?;
+            if ready == 0 {
+                return Ok(all);
+            }
+            let channel = self.connection.create_channel().await?;
+            let mut consumer = channel
+                .basic_consume(
+                    queue.into(),
+                    "".into(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
+                .await?;
+            for left in (0..ready).rev() {
+                let next = tokio::time::timeout(DELIVERY, consumer.next()).await;
+                let delivery = next
+                    .with_context(|| format!("{queue}: no delivery, {left} are missing"))?
+                    .context("the consumer ended")??;
+                if left == 0 {
+                    delivery
+                        .acker
+                        .ack(BasicAckOptions { multiple: true })
+                        .await?;
+                }
+                all.push(got(delivery));
+            }
+            // An acknowledgement that is followed at once by the end of its
+            // channel may not count; this waits until the broker has seen it.
+            let options = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
+            };
+            channel
+                .queue_declare(queue.into(), options, FieldTable::default())
+                .await?;
+            channel.close(200, "taken".into()).await?;
+        }
+    }
+}
+
+fn got(delivery: Delivery) -> Got {
+    let headers = delivery.properties.headers().as_ref();
+    let id = delivery.properties.message_id().as_ref();
+    Got {
+        headers: headers.map(texts).unwrap_or_default(),
+        id: id.map(ToString::to_string).unwrap_or_default(),
+        body: delivery.data,
+    }
+}
