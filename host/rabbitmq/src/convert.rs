@@ -26,9 +26,11 @@ const TRAIL: [&str; 5] = [
     "x-death",
     "x-first-death-",
     "x-last-death-",
-    "x-delivery-count",
+    DELIVERIES,
     "x-acquired-count",
 ];
+
+const DELIVERIES: &str = "x-delivery-count";
 
 /// Header frames are limited by the connection's frame size, 128 KiB by default.
 const MAX_HEADERS: usize = 100 * 1024;
@@ -78,6 +80,13 @@ fn headers(table: &FieldTable) -> Vec<Header> {
             Some(Header { name, value })
         })
         .collect()
+}
+
+/// How often a quorum queue delivered a message before.
+pub(crate) fn deliveries(properties: &BasicProperties) -> u64 {
+    let headers = properties.headers().as_ref();
+    let count = headers.and_then(|headers| headers.inner().get(DELIVERIES).and_then(text));
+    count.as_deref().and_then(number).unwrap_or(0)
 }
 
 /// The host's own headers of a message, whoever wrote them.

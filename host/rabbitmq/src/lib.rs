@@ -263,7 +263,9 @@ impl Broker for RabbitMq {
     }
 
     async fn look(&self, queue: &str, limit: usize) -> Result<Option<Box<dyn Look>>, PortError> {
-        let looking = Looking::begin(self.looking.clone(), queue, limit).await?;
+        self.looking.connection().await?;
+        let version = self.version().await;
+        let looking = Looking::begin(self.looking.clone(), version, queue, limit).await?;
         Ok(looking.map(|looking| Box::new(looking) as Box<dyn Look>))
     }
 

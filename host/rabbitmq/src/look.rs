@@ -1,14 +1,17 @@
 //! Looking through a queue.
 //!
 //! Messages are taken by consumers and not acknowledged, which is the only way
-//! to see them in this protocol; what is left at the end goes back in one piece.
-//! They are consumers rather than single gets, since a queue gives what a dead
-//! consumer had back in its order, and a get waits for the queue's disk.
+//! to see them in this protocol. They go back when the channel ends, and only
+//! so: what a dead channel had, a quorum queue puts back at its head and in its
+//! order; what is handed back by a nack, or arrives for a consumer that was
+//! cancelled, it puts at its *end* (seen with RabbitMQ 3.10, for queues without
+//! a delivery limit). Single gets would come back in any order, and each waits
+//! for the queue's disk.
 //!
-//! Each consumer takes a *window* of messages. It is cancelled once it has them,
-//! or an acknowledgement would let it take more than was asked for; the next one
-//! begins where it ended. Windows grow while messages are small, so that neither
-//! memory nor time is spent without bound.
+//! Each consumer takes a *window* of messages. It is cancelled once it has all
+//! of them, or an acknowledgement would let it take more than was asked for; the
+//! next one begins where it ended. Windows grow while messages are small, so
+//! that neither memory nor time is spent without bound.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -18,10 +21,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _};
 use holdfast_ports::error::{Kind, PortError};
-use holdfast_ports::look::{Look, Seen, Spot};
+use holdfast_ports::look::{Counts, Look, Seen, Spot};
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
@@ -29,6 +32,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::alone::alone;
 use crate::link::Link;
+use crate::version::Version;
 use crate::{convert, error, topology};
 
 /// Between two tries to be the only one who looks.
@@ -48,6 +52,13 @@ const OVERHEAD: u64 = 512;
 /// was there at the beginning: another consumer has it.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// A message that was delivered so often is not looked at where the broker may
+/// drop it, by default after twenty times.
+const LAST_DELIVERY: u64 = 10;
+
+/// How long messages may be on their way back.
+const LONGEST_RETURN: Duration = Duration::from_secs(5);
+
 /// Acknowledgements that may be on their way at once, and how long a queue takes
 /// to apply them; more are forgotten when the channel ends (see `acks`).
 const AT_ONCE: u32 = 12;
@@ -66,13 +77,25 @@ pub(crate) struct Looking {
     windows: u32,
     seen: u64,
     bytes: u64,
+    removed: u64,
     /// Acknowledgements since the queue had time for them, and since when.
     acks: u32,
     acks_since: Instant,
-    /// Ends with the connection.
-    lost: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The broker may drop a message after some deliveries, and a look is one.
+    may_drop: bool,
+    lost: Lost,
     /// Keeps others out until the channel ends.
     _alone: Consumer,
+}
+
+/// Ends with the connection.
+type Lost = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The only one who looks at a queue.
+struct Entered {
+    channel: Channel,
+    alone: Consumer,
+    lost: Lost,
 }
 
 struct Window {
@@ -88,15 +111,21 @@ impl Looking {
     /// Waits until nobody else looks; none when there is no such queue.
     pub(crate) async fn begin(
         link: Arc<Link>,
+        version: Option<Version>,
         queue: &str,
         limit: usize,
     ) -> Result<Option<Self>, PortError> {
-        let (channel, alone) = enter(&link, queue).await?;
+        let Entered {
+            channel,
+            alone,
+            lost,
+        } = enter(&link, queue).await?;
         let Some(counts) = topology::counts(&link, queue).await? else {
             return Ok(None);
         };
         Ok(Some(Self {
-            lost: Box::pin(link.lost()),
+            lost,
+            may_drop: topology::may_limit(&link, version, queue).await?,
             link,
             channel,
             queue: queue.to_owned(),
@@ -106,6 +135,7 @@ impl Looking {
             windows: 0,
             seen: 0,
             bytes: 0,
+            removed: 0,
             acks: 0,
             acks_since: Instant::now(),
             _alone: alone,
@@ -155,17 +185,20 @@ impl Looking {
         })
     }
 
-    /// Takes no more than was given already.
+    /// Waits for what the window still owes, then cancels it.
     async fn close(&mut self, window: &mut Window) -> Result<(), PortError> {
         if window.rest.is_some() {
             return Ok(());
+        }
+        let mut rest = VecDeque::new();
+        while let Some(delivery) = self.wait(window).await? {
+            rest.push_back(delivery);
         }
         let cancel = self
             .channel
             .basic_cancel(window.tag.clone(), BasicCancelOptions::default());
         self.link.within(self.what(), cancel).await?;
-        // The broker sends nothing after its answer: what is left is here.
-        let mut rest = VecDeque::new();
+        // It had all of its messages, unless it was silent for long.
         while let Some(Some(Ok(delivery))) = window.consumer.next().now_or_never() {
             rest.push_back(delivery);
         }
@@ -175,9 +208,14 @@ impl Looking {
 
     /// The next message of a window; none when it has no more.
     async fn give(&mut self, window: &mut Window) -> Result<Option<Delivery>, PortError> {
-        if let Some(rest) = &mut window.rest {
-            return Ok(rest.pop_front());
+        match &mut window.rest {
+            Some(rest) => Ok(rest.pop_front()),
+            None => self.wait(window).await,
         }
+    }
+
+    /// The next message that a window owes.
+    async fn wait(&mut self, window: &mut Window) -> Result<Option<Delivery>, PortError> {
         if window.owes == 0 {
             return Ok(None);
         }
@@ -188,10 +226,14 @@ impl Looking {
         };
         match next {
             None => Err(self.gone("the connection was lost")),
-            Some(Ok(Some(Ok(delivery)))) => Ok(Some(delivery)),
+            Some(Ok(Some(Ok(delivery)))) => {
+                window.owes -= 1;
+                Ok(Some(delivery))
+            }
             Some(Ok(Some(Err(error)))) => Err(error::port(self.what(), &error)),
             Some(Ok(None)) => Err(self.gone("the broker ended it; was the queue deleted?")),
             Some(Err(_)) => {
+                window.owes = 0;
                 self.left = 0;
                 Ok(None)
             }
@@ -219,14 +261,22 @@ impl Looking {
     }
 }
 
-/// The only one who looks at a queue.
-async fn enter(link: &Link, queue: &str) -> Result<(Channel, Consumer), PortError> {
+/// Waits until nobody else looks at a queue.
+async fn enter(link: &Link, queue: &str) -> Result<Entered, PortError> {
     let what = || format!("be the only one who looks through queue {queue:?}");
     let start = Instant::now();
     loop {
+        link.connection().await?;
+        let lost = Box::pin(link.lost());
         let channel = link.channel().await?;
         match alone(link, &channel, what(), format!("{queue}.look")).await {
-            Ok(alone) => return Ok((channel, alone)),
+            Ok(alone) => {
+                return Ok(Entered {
+                    channel,
+                    alone,
+                    lost,
+                });
+            }
             // Someone else is in, or just left.
             Err(refused) if refused.kind == Kind::Permanent => {
                 if start.elapsed() > link.call_deadline() {
@@ -259,8 +309,16 @@ impl Look for Looking {
                 }
                 continue;
             };
-            window.owes = window.owes.saturating_sub(1);
             self.window = Some(window);
+            let times = convert::deliveries(&delivery.properties);
+            if self.may_drop && times >= LAST_DELIVERY {
+                let why = format!(
+                    "a message in it was delivered {times} times, and this broker may drop it \
+                     after some more; declare the queue with x-delivery-limit = -1, or set that \
+                     by a policy"
+                );
+                return Err(PortError::permanent(self.what()).because(why));
+            }
             self.left -= 1;
             self.seen += 1;
             self.bytes += delivery.data.len() as u64;
@@ -284,6 +342,7 @@ impl Look for Looking {
             .basic_ack(seen.0, BasicAckOptions { multiple: false });
         let what = format!("remove a message from queue {:?}", self.queue);
         self.link.within(what, ack).await?;
+        self.removed += 1;
         if self.acks == 0 {
             self.acks_since = Instant::now();
         }
@@ -299,17 +358,25 @@ impl Look for Looking {
             self.close(&mut window).await?;
         }
         self.applied(Instant::now()).await?;
-        // Everything that is still in hand, oldest first.
-        let all = BasicNackOptions {
-            multiple: true,
-            requeue: true,
-        };
-        let back = self.channel.basic_nack(0, all);
-        self.link.within(self.what(), back).await?;
-        self.answered().await?;
+        let expected = self.ready.saturating_sub(self.removed);
         let close = self.channel.close(200, ShortString::default());
         let closed = self.link.within(self.what(), close).await;
         tracing::trace!(?closed, queue = self.queue, "looked through");
-        Ok(())
+        let Self { link, queue, .. } = *self;
+        back(&link, &queue, expected).await
     }
+}
+
+/// Waits until what was not removed is back, unless consumers take it at once.
+async fn back(link: &Link, queue: &str, expected: u64) -> Result<(), PortError> {
+    let start = Instant::now();
+    while start.elapsed() < LONGEST_RETURN {
+        let counts = topology::counts(link, queue).await?;
+        let waits = |counts: &Counts| counts.consumers == 0 && counts.ready < expected;
+        if !counts.as_ref().is_some_and(waits) {
+            break;
+        }
+        sleep(PAUSE / 5).await;
+    }
+    Ok(())
 }

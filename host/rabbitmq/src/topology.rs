@@ -217,6 +217,19 @@ fn limited(queue: &Wanted) -> Finding {
     }
 }
 
+/// May the broker drop messages of a queue that exists, after some deliveries?
+pub(crate) async fn may_limit(
+    link: &Link,
+    version: Option<Version>,
+    queue: &str,
+) -> Result<bool, PortError> {
+    if version.is_some_and(|(major, _)| major < WITH_LIMIT) {
+        return Ok(false);
+    }
+    let without = Wanted::quorum(queue.to_owned()).without_limit();
+    Ok(one(link, &without, false).await?.is_err())
+}
+
 /// How many messages are ready, and how many consumers there are.
 pub(crate) async fn counts(link: &Link, queue: &str) -> Result<Option<Counts>, PortError> {
     match one(link, &Wanted::quorum(queue.to_owned()), true).await? {

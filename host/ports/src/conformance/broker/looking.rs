@@ -235,14 +235,18 @@ async fn consumers_are_counted(bed: Bed) {
     assert_eq!(counts().await, None);
     bed.prepare().await;
     assert_eq!(counts().await, Some(Counts::default()));
+    let becomes = async |expected| {
+        let start = std::time::Instant::now();
+        while counts().await.map(|c| c.consumers) != Some(expected) {
+            assert!(start.elapsed() < PATIENCE, "{:?}", counts().await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
     let mut one = bed.consumer(1).await;
     let two = bed.consumer_of(&bed.other, 1).await;
-    assert_eq!(counts().await.map(|c| c.consumers), Some(2));
+    becomes(2).await;
     one.subscription.cancel().await;
-    let start = std::time::Instant::now();
-    while counts().await.map(|c| c.consumers) != Some(1) {
-        assert!(start.elapsed() < PATIENCE, "{:?}", counts().await);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    drop((one, two));
+    becomes(1).await;
+    drop(two);
+    becomes(0).await;
 }
