@@ -39,12 +39,8 @@ impl Client {
                 let delivery = next
                     .with_context(|| format!("{queue}: no delivery, {left} are missing"))?
                     .context("the consumer ended")??;
-                if left == 0 {
-                    delivery
-                        .acker
-                        .ack(BasicAckOptions { multiple: true })
-                        .await?;
-                }
+                // A quorum queue hands over 2000 before the first of them is settled.
+                delivery.acker.ack(BasicAckOptions::default()).await?;
                 all.push(got(delivery));
             }
             // An acknowledgement that is followed at once by the end of its

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use holdfast_live::{Migration, SIDES, expect_closed_books, expect_each_once, move_to};
 use holdfast_servers::wait_for;
 
@@ -22,47 +22,52 @@ fn message(lane: usize, n: usize) -> (String, Vec<u8>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lane_keeps_its_order_across_flips_although_it_runs_on_both_sides() -> Result<()> {
+async fn a_lane_keeps_its_order_across_flips_and_a_kill_although_it_runs_on_both_sides()
+-> Result<()> {
     const OF_LANE: usize = 200;
+    const FLIPS: usize = 12;
     let rule = "enabled = true\npercent = 0.0\nassign-timeout = \"10m\"";
     let stand = Migration::start(2, rule, LANES).await?;
     let setups = [stand.setup(&["old"])?, stand.setup(&["new"])?];
-    let hosts = [setups[0].start()?, setups[1].start()?];
+    let (old, new) = (setups[0].start()?, setups[1].start()?);
+    let mut old = Some(old);
     let messages: Vec<_> = (0..OF_LANE)
         .flat_map(|n| (0..10).map(move |lane| message(lane, n)))
         .collect();
     let started = Instant::now();
-    let mut flips = 0;
     let flipped = tokio::task::block_in_place(|| {
         let publishing = tokio::runtime::Handle::current();
         std::thread::scope(|scope| {
             let published = scope.spawn(|| publishing.block_on(stand.publish_to_both(&messages)));
             let mut flip = || -> Result<()> {
-                loop {
-                    let done = completed(&hosts[0], &[])? + completed(&hosts[1], &[])?;
-                    if done >= messages.len() as f64 {
-                        return Ok(());
+                for flips in 0..FLIPS {
+                    move_to(&new, if flips % 2 == 0 { 100.0 } else { 0.0 })?;
+                    if flips == FLIPS / 3 {
+                        let dying = old.take().context("it runs")?;
+                        ensure!(completed(&dying, &[])? > 0.0, "it dies too early");
+                        dying.kill()?;
+                        old = Some(setups[0].spawn()?);
                     }
-                    ensure!(started.elapsed() < LIMIT, "{done} done, {flips} flips");
-                    flips += 1;
-                    move_to(&hosts[flips % 2], if flips % 2 == 1 { 100.0 } else { 0.0 })?;
                     std::thread::sleep(Duration::from_millis(150));
                 }
+                Ok(())
             };
             let flipped = flip();
             published.join().expect("the publisher ends").and(flipped)
         })
     });
     flipped?;
-    stand.settled(&[&hosts[0], &hosts[1]], LIMIT).await?;
+    let old = old.context("it runs again")?;
+    old.wait_ready()?;
+    stand.settled(&[&old, &new], LIMIT).await?;
     eprintln!(
-        "{} messages, {flips} flips, {:?}",
+        "{} messages, {FLIPS} flips, {:?}",
         messages.len(),
         started.elapsed()
     );
 
     let (effects, copies) = stand.effects().await?;
-    ensure!(copies == messages.len());
+    ensure!(copies >= messages.len());
     expect_each_once(&effects, messages.iter().map(|(key, _)| key.as_str()))?;
     let mut sides: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for effect in effects.values() {
@@ -75,8 +80,8 @@ async fn a_lane_keeps_its_order_across_flips_although_it_runs_on_both_sides() ->
     let shared = sides.values().filter(|sides| sides.len() == 2).count();
     eprintln!("{shared} of {} lanes ran on both sides", sides.len());
     ensure!(shared > 0, "no lane moved: nothing was tested");
-    stand.expect_nothing_left(&hosts[0]).await?;
-    for host in &hosts {
+    stand.expect_nothing_left(&new).await?;
+    for host in [&old, &new] {
         expect_closed_books(host)?;
     }
     Ok(())

@@ -178,3 +178,37 @@ async fn of_racing_changes_one_is_refused_and_sides_that_do_not_fit_are_told() -
     ensure!(completed(&host, &[])? == 0.0);
     Ok(())
 }
+
+/// There rule and claim cannot be compared in one step, and each host learns of
+/// the change by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_hash_slot_for_each_key_a_change_is_in_force_soon() -> Result<()> {
+    let stand = Migration::start(1, RULE, "claim.slot = \"key\"").await?;
+    let setups = [stand.setup(&["old"])?, stand.setup(&["new"])?];
+    let hosts = [setups[0].start()?, setups[1].start()?];
+    let (old, new) = (stand.client("old").await?, stand.client("new").await?);
+    move_to(&hosts[0], 100.0)?;
+    let changed = Instant::now();
+    let mut number = 0;
+    loop {
+        let key = plain(&format!("s{number}"), 1);
+        let path = format!("/api/v1/claims/work/{}", key[0].0);
+        let seen = changed.elapsed();
+        new.publish("work-new", key.clone()).await?;
+        let claim = wait_for("the key to be decided", LIMIT, || {
+            Ok(hosts[1].json(&path).ok())
+        })?;
+        old.publish("work-old", key).await?;
+        number += 1;
+        if claim["side"] == "new" {
+            eprintln!("in force on the other host after {seen:?}");
+            ensure!(seen < Duration::from_secs(20), "{seen:?}");
+            break;
+        }
+    }
+    stand.settled(&[&hosts[0], &hosts[1]], LIMIT).await?;
+    let (effects, copies) = stand.effects().await?;
+    ensure!(copies == number && effects.len() == number);
+    stand.expect_nothing_left(&hosts[0]).await?;
+    Ok(())
+}
