@@ -389,7 +389,9 @@ fn hasty(port: u16) -> Vec<u8> {
     let length = authority.len();
     asker(
         &format!(
-            r#"(drop (call $authority (local.get $request) (i32.const 1) (i32.const 2048) (i32.const {length})))
+            r#"(i32.store8 (i32.const 2304) (i32.const 47))
+            (drop (call $authority (local.get $request) (i32.const 1) (i32.const 2048) (i32.const {length})))
+            (drop (call $path (local.get $request) (i32.const 1) (i32.const 2304) (i32.const 1)))
             (drop (call $scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
             (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const 64))
             (i32.const 0)"#

@@ -10,7 +10,7 @@ use holdfast_core::destination::{Checked, Destination, Host};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -204,6 +204,10 @@ impl Exchange {
         let response = timeout_at(until, sender.send_request(request)).await;
         let response = response.map_err(|_| Error::HttpResponseTimeout)?;
         let response = response.map_err(|error| errors::exchange(&error))?;
+        // Nobody asked for another protocol.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::HttpUpgradeFailed);
+        }
         Ok((response, Box::new(driver)))
     }
 }

@@ -242,11 +242,9 @@ fn port(authority: &Authority, own: u16) -> Option<u16> {
 
 /// What goes into the request line: a server is told its path only.
 fn origin_form(uri: &Uri) -> Result<Uri, Error> {
-    let path = match uri.path_and_query() {
-        Some(path) if path.as_str().starts_with('/') => path.as_str().to_owned(),
-        Some(path) => format!("/{path}"),
-        None => "/".to_owned(),
-    };
+    let slash = if uri.path().starts_with('/') { "" } else { "/" };
+    let (mark, query) = uri.query().map_or(("", ""), |query| ("?", query));
+    let path = format!("{slash}{}{mark}{query}", uri.path());
     path.parse().map_err(|_| Error::HttpRequestUriInvalid)
 }
 

@@ -70,6 +70,8 @@ pub(crate) fn asker(body: &str, text: &str) -> Vec<u8> {
                     (func (param "self" (borrow $request)) (result (result (own $body)))))
                 (export "[method]outgoing-request.set-authority"
                     (func (param "self" (borrow $request)) (param "authority" (option string)) (result (result))))
+                (export "[method]outgoing-request.set-path-with-query"
+                    (func (param "self" (borrow $request)) (param "path-with-query" (option string)) (result (result))))
                 (export "[method]outgoing-request.set-scheme"
                     (func (param "self" (borrow $request)) (param "scheme" (option $scheme)) (result (result))))
                 (export "[method]outgoing-body.write"
@@ -97,18 +99,20 @@ pub(crate) fn asker(body: &str, text: &str) -> Vec<u8> {
             (core instance $m (instantiate $memory))
             (core func $fields (canon lower (func $http "[constructor]fields")))
             (core func $request (canon lower (func $http "[constructor]outgoing-request")))
-            (core func $body (canon lower (func $http "[method]outgoing-request.body") (memory $m "memory")))
-            (core func $authority (canon lower (func $http "[method]outgoing-request.set-authority") (memory $m "memory")))
-            (core func $scheme (canon lower (func $http "[method]outgoing-request.set-scheme") (memory $m "memory")))
-            (core func $write (canon lower (func $http "[method]outgoing-body.write") (memory $m "memory")))
-            (core func $push (canon lower (func $streams "[method]output-stream.blocking-write-and-flush") (memory $m "memory") (realloc (core func $m "realloc"))))
-            (core func $handle (canon lower (func $outgoing "handle") (memory $m "memory") (realloc (core func $m "realloc"))))
+            (core func $body (canon lower (func $http "[method]outgoing-request.body") (memory (core memory $m "memory"))))
+            (core func $authority (canon lower (func $http "[method]outgoing-request.set-authority") (memory (core memory $m "memory"))))
+            (core func $path (canon lower (func $http "[method]outgoing-request.set-path-with-query") (memory (core memory $m "memory"))))
+            (core func $scheme (canon lower (func $http "[method]outgoing-request.set-scheme") (memory (core memory $m "memory"))))
+            (core func $write (canon lower (func $http "[method]outgoing-body.write") (memory (core memory $m "memory"))))
+            (core func $push (canon lower (func $streams "[method]output-stream.blocking-write-and-flush") (memory (core memory $m "memory")) (realloc (core func $m "realloc"))))
+            (core func $handle (canon lower (func $outgoing "handle") (memory (core memory $m "memory")) (realloc (core func $m "realloc"))))
             (core module $code
                 (import "m" "memory" (memory 1))
                 (import "h" "fields" (func $fields (result i32)))
                 (import "h" "request" (func $request (param i32) (result i32)))
                 (import "h" "body" (func $body (param i32 i32)))
                 (import "h" "authority" (func $authority (param i32 i32 i32 i32) (result i32)))
+                (import "h" "path" (func $path (param i32 i32 i32 i32) (result i32)))
                 (import "h" "scheme" (func $scheme (param i32 i32 i32 i32 i32) (result i32)))
                 (import "h" "write" (func $write (param i32 i32)))
                 (import "h" "push" (func $push (param i32 i32 i32 i32)))
@@ -120,10 +124,10 @@ pub(crate) fn asker(body: &str, text: &str) -> Vec<u8> {
             (core instance $i (instantiate $code (with "m" (instance $m)) (with "h" (instance
                 (export "fields" (func $fields)) (export "request" (func $request))
                 (export "body" (func $body)) (export "authority" (func $authority))
-                (export "scheme" (func $scheme)) (export "write" (func $write))
+                (export "path" (func $path)) (export "scheme" (func $scheme)) (export "write" (func $write))
                 (export "push" (func $push)) (export "handle" (func $handle))))))
             (func $lifted (param "message" $message) (result (result (error $failure)))
-                (canon lift (core func $i "handle") (memory $m "memory") (realloc (core func $m "realloc"))))
+                (canon lift (core func $i "handle") (memory (core memory $m "memory")) (realloc (core func $m "realloc"))))
             (instance $handler (export "handle" (func $lifted)))
             (export "holdfast:consumer/handler@0.1.0" (instance $handler)))"#
     );

@@ -277,7 +277,7 @@ fn what_is_probably_not_meant_is_a_warning() {
                 "[plugins.p]",
                 "[plugins.p]\nallow-hosts = [\"localhost:9000\", \"10.0.0.0/8\"]",
             ),
-            "8:15 `localhost:9000` in `plugins.p.allow-hosts` leads to this machine",
+            "7:15 `localhost:9000` in `plugins.p.allow-hosts` leads to this machine",
         ),
     ] {
         let found = warnings(&text);
