@@ -23,9 +23,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use holdfast_ports::error::{Kind, PortError};
 use holdfast_ports::look::{Counts, Look, Seen, Spot};
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions,
-};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::time::{Instant, sleep, timeout};

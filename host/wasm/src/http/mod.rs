@@ -273,5 +273,4 @@ fn internal(error: &dyn std::fmt::Display) -> Error {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;
