@@ -6,6 +6,7 @@ use std::time::Duration;
 use holdfast_core::lease::{Command, Input, Lease};
 
 use crate::checked::Checked;
+use crate::met::Met;
 use crate::rules::Rule;
 use crate::setup::{TERMS, TICK};
 use crate::store::whole;
@@ -117,6 +118,7 @@ impl Checked {
             Some(Command::Renew) => world.hosts[h].question = Some(Question::Renew),
             Some(Command::Drain) => self.unsubscribe(world, h),
             Some(Command::Stop) => {
+                self.seen.met(Met::LeaderStopped);
                 world.hosts[h].question = None;
                 self.stop(world, h);
             }
@@ -164,6 +166,7 @@ impl Checked {
             return;
         }
         row.until = 0;
+        self.seen.met(Met::LeaseGivenBack);
         let side = world.hosts[h].side;
         for other in 0..world.hosts.len() {
             let host = &world.hosts[other];
