@@ -57,7 +57,7 @@ pub(crate) enum Action {
     /// The operator releases a claim with force, to a side or to whom the rule
     /// says.
     Release(usize, Option<u8>),
-    /// The operator replays a dead letter, in two steps.
+    /// The operator replays a dead letter, one step further.
     Replay(usize),
     /// The operator tells a leader to step down.
     StepDown(usize),
@@ -92,7 +92,7 @@ impl Checked {
             if self.beats(world, h) {
                 actions.push(Action::Beat(h));
             }
-            if host.share != world.store.share {
+            if host.rule != world.store.rule {
                 actions.push(Action::Learn(h));
             }
             for (j, job) in host.jobs.iter().enumerate() {
@@ -189,7 +189,7 @@ impl Checked {
         let may = |fault| world.left.left(fault) > 0;
         if may(Fault::Flip) {
             let others =
-                (0..self.setup.shares.len()).filter(|n| *n != usize::from(world.store.share));
+                (0..self.setup.shares.len()).filter(|n| *n != usize::from(world.store.rule.0));
             actions.extend(others.map(Action::Flip));
         }
         for (h, host) in world.hosts.iter().enumerate() {
@@ -210,7 +210,7 @@ impl Checked {
             }
         }
         for message in 0..self.setup.messages.len() {
-            if may(Fault::Replay) || world.replaying[message].is_some() {
+            if self.setup.budget.left(Fault::Replay) > 0 {
                 actions.push(Action::Replay(message));
             }
         }
@@ -277,7 +277,8 @@ impl Checked {
                 world.left.spend(Fault::Reload)
             }
             Action::Flip(share) => {
-                world.store.share = u8::try_from(share).ok()?;
+                world.store.rule.0 = u8::try_from(share).ok()?;
+                world.store.rule.1 += 1;
                 world.left.spend(Fault::Flip)
             }
             Action::Release(key, to) => {

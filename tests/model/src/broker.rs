@@ -5,6 +5,7 @@ use holdfast_core::lease::Lease;
 use holdfast_core::settle::Ending;
 
 use crate::checked::Checked;
+use crate::met::Met;
 use crate::rules::Rule;
 use crate::world::{Host, Job, Place, Stage, World};
 
@@ -61,6 +62,9 @@ impl Checked {
                 .lanes(&world.hosts[h])
                 .enter(lane, usize::MAX)
                 .is_some();
+        if !runs {
+            self.seen.met(Met::LaneWaited);
+        }
         world.hosts[h].jobs.push(Job {
             message,
             tag,
@@ -113,6 +117,9 @@ impl Checked {
         let queue = &mut world.queues[usize::from(world.hosts[h].side)];
         if let Some(at) = queue.held(h, job.tag) {
             let copy = queue.copies.remove(at);
+            if ending == Ending::LeftToOwner {
+                self.seen.met(Met::LeftToOwner);
+            }
             self.judge_ack(world, copy.message, ending);
         }
     }

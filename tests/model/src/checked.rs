@@ -8,6 +8,7 @@ use holdfast_core::key::ClaimKey;
 use holdfast_core::name::{Group, Side};
 use holdfast_core::retry::Backoff;
 
+use crate::met::Seen;
 use crate::setup::{ASSIGN_TIMEOUT, Message, Setup};
 
 /// A setup that the checker explores.
@@ -22,6 +23,8 @@ pub(crate) struct Checked {
     rules: Vec<cutover::Rule>,
     /// States that are known to drain, by fingerprint.
     pub(crate) drained: Mutex<HashSet<u64>>,
+    /// What was met.
+    pub(crate) seen: Seen,
 }
 
 impl Checked {
@@ -54,6 +57,7 @@ impl Checked {
                 .map(|lane| format!("lane-{lane}"))
                 .collect(),
             drained: Mutex::default(),
+            seen: Seen::default(),
             setup,
         }
     }

@@ -1,13 +1,15 @@
 //! What goes wrong, what operators do, and how time passes.
 
-use holdfast_core::claim::ReleaseAnswer;
+use holdfast_core::claim::{Ending, Fingerprint, ParkReason, State};
 use holdfast_core::incarnation::{Difference, Finding, Incarnation, judge};
 use holdfast_core::lease::Lease;
+use holdfast_core::replay::{self, Replay};
 
 use crate::checked::Checked;
+use crate::met::Met;
 use crate::rules::Rule;
-use crate::setup::{Fault, TICK};
-use crate::world::{Entry, History, Stage, Store, World};
+use crate::setup::{Fault, Message, TICK};
+use crate::world::{Entry, History, Row, Stage, Store, World};
 
 /// Why time cannot pass yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +31,7 @@ impl Checked {
             if !host.up || host.paused {
                 continue;
             }
-            let learns = host.share != world.store.share;
+            let learns = host.rule != world.store.rule;
             let drains = matches!(host.lease, Some(Lease::Draining { .. })) && host.jobs.is_empty();
             if learns || drains || self.beats(world, h) || self.due(world, h).is_some() {
                 return Pending::Work;
@@ -99,7 +101,7 @@ impl Checked {
             Finding::Different(_)
         );
         let store = (world.store.id.unwrap_or(0), world.store.pulse);
-        let share = world.store.share;
+        let rule = world.store.rule;
         let leased = self.setup.leased[side];
         let forgot = world.history.forgot;
         let host = &mut world.hosts[h];
@@ -110,7 +112,7 @@ impl Checked {
         host.unaware = forgot && !different && store.1 >= host.noticed;
         host.known = store;
         host.beaten = true;
-        host.share = share;
+        host.rule = rule;
         host.lease = leased.then(|| Lease::new(TICK * u32::from(world.now)));
         Some(())
     }
@@ -135,10 +137,10 @@ impl Checked {
 
     /// A host hears of the cut-over rule.
     pub(crate) fn learn(&self, world: &mut World, h: usize) -> Option<()> {
-        let share = world.store.share;
+        let rule = world.store.rule;
         let host = &mut world.hosts[h];
-        (host.up && !host.paused && host.share != share).then_some(())?;
-        host.share = share;
+        (host.up && !host.paused && host.rule != rule).then_some(())?;
+        host.rule = rule;
         Some(())
     }
 
@@ -183,6 +185,7 @@ impl Checked {
                 world.queues[side].incarnation.1 = pulse;
             }
         } else {
+            self.seen.met(Met::Distrusted);
             host.halted = true;
             host.noticed = host.known.1;
             // The broker remembers it for whoever starts next.
@@ -232,22 +235,60 @@ impl Checked {
         world.history.rough = true;
     }
 
-    /// An operator re-opens the claim of a dead letter, or publishes the message
-    /// again once that is done.
+    /// An operator replays a dead letter, one step at a time: the claim is
+    /// re-opened, the message published, the letter removed.
     pub(crate) fn replay_letter(&self, world: &mut World, message: usize) -> Option<()> {
-        let number = u8::try_from(message).ok()?;
         if let Some(side) = world.replaying[message].take() {
-            let copy = Entry::ready(number, world.now);
-            world.queues[usize::from(side)].copies.push(copy);
+            let letters = &mut world.queues[usize::from(side)].letters[message];
+            *letters = letters.saturating_sub(1);
+            self.seen.met(Met::Replayed);
             return Some(());
         }
-        let side = (0..2).find(|side| world.queues[*side].letters[message] > 0)?;
-        world.left.spend(Fault::Replay)?;
-        let key = usize::from(self.message(number).key);
-        (self.replay(world, key) == ReleaseAnswer::Released).then_some(())?;
-        world.queues[side].letters[message] -= 1;
-        world.replaying[message] = u8::try_from(side).ok();
+        let side = (0..2_u8).find(|side| world.queues[usize::from(*side)].letters[message] > 0)?;
+        let number = u8::try_from(message).ok()?;
+        let facts = self.message(number);
+        let key = usize::from(facts.key);
+        let queue = &mut world.queues[usize::from(side)];
+        match self.may_replay(world.store.claims[key].as_ref(), side, facts) {
+            Replay::Reopen => {
+                world.left.spend(Fault::Replay)?;
+                self.replay(world, key);
+            }
+            Replay::Publish => {
+                queue.copies.push(Entry::ready(number, world.now));
+                world.replaying[message] = Some(side);
+            }
+            Replay::Finished => queue.letters[message] -= 1,
+            Replay::Refused(_) => return None,
+        }
         Some(())
+    }
+
+    fn may_replay(&self, row: Option<&Row>, side: u8, message: &Message) -> Replay {
+        let owner = self.side(row.map_or(side, |row| row.side));
+        let reason = match row.map(|row| &row.state) {
+            Some(State::Parking { reason } | State::Parked { reason }) => *reason,
+            _ => ParkReason::Rejected,
+        };
+        let claim = row.map(|row| replay::Known {
+            side: &owner,
+            state: row.state.name(),
+            stale: matches!(
+                row.state,
+                State::Done {
+                    ending: Ending::Stale
+                }
+            ),
+            fingerprint: row.body.map(|body| Fingerprint([body; 8])),
+        });
+        replay::replay(&replay::Facts {
+            side: &self.side(side),
+            reason,
+            fingerprint: Some(Fingerprint([message.body; 8])),
+            sequenced: message.sequence.is_some(),
+            new_key: false,
+            claim,
+        })
     }
 }
 

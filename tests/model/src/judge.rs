@@ -127,13 +127,11 @@ impl Checked {
         }
     }
 
-    /// Is the message in a queue, in the dead letters, or in the operator's
-    /// hands?
+    /// Is the message in a queue or in the dead letters?
     pub(crate) fn is_somewhere(&self, world: &World, message: u8) -> bool {
         let at = usize::from(message);
-        world.replaying[at].is_some()
-            || world.queues.iter().any(|queue| {
-                queue.letters[at] > 0 || queue.copies.iter().any(|copy| copy.message == message)
-            })
+        world.queues.iter().any(|queue| {
+            queue.letters[at] > 0 || queue.copies.iter().any(|copy| copy.message == message)
+        })
     }
 }

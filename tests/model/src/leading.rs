@@ -6,6 +6,7 @@ use std::time::Duration;
 use holdfast_core::lease::{Command, Input, Lease};
 
 use crate::checked::Checked;
+use crate::met::Met;
 use crate::rules::Rule;
 use crate::setup::{TERMS, TICK};
 use crate::store::whole;
@@ -69,12 +70,12 @@ impl Checked {
         if !self.setup.keeps(Rule::DeadlineFromBefore) {
             // As if the question had been sent when its answer came.
             match &mut world.hosts[h].lease {
-                Some(Lease::Campaigning { sent }) => *sent = now,
+                Some(Lease::Campaigning { sent, .. }) => *sent = now,
                 Some(Lease::Leader { renewing, .. }) => *renewing = renewing.map(|_| now),
                 _ => {}
             }
         }
-        if let Some(Lease::Campaigning { sent }) = world.hosts[h].lease {
+        if let Some(Lease::Campaigning { sent, .. }) = world.hosts[h].lease {
             now = now.max(sent);
         }
         self.turn(world, h, input, now);
@@ -117,6 +118,7 @@ impl Checked {
             Some(Command::Renew) => world.hosts[h].question = Some(Question::Renew),
             Some(Command::Drain) => self.unsubscribe(world, h),
             Some(Command::Stop) => {
+                self.seen.met(Met::LeaderStopped);
                 world.hosts[h].question = None;
                 self.stop(world, h);
             }
@@ -132,7 +134,7 @@ impl Checked {
         let (owner, until) = ask(world, h);
         let row = self.row(world, h);
         if row.until > until.0 && row.owner != owner {
-            return Input::Held;
+            return held(row.until, until.0);
         }
         if row.until <= until.0 {
             row.epoch += 1;
@@ -152,7 +154,7 @@ impl Checked {
             row.until = until.1;
             Input::Renewed
         } else {
-            Input::Held
+            held(row.until, until.0)
         }
     }
 
@@ -164,6 +166,7 @@ impl Checked {
             return;
         }
         row.until = 0;
+        self.seen.met(Met::LeaseGivenBack);
         let side = world.hosts[h].side;
         for other in 0..world.hosts.len() {
             let host = &world.hosts[other];
@@ -194,4 +197,11 @@ fn ask(world: &World, h: usize) -> ((u8, u8), (u8, u8)) {
     let host = &world.hosts[h];
     let owner = (u8::try_from(h).unwrap_or(u8::MAX), host.life + 1);
     (owner, (world.now, world.now + whole(TERMS.ttl)))
+}
+
+/// Another owner has it until then.
+fn held(until: u8, now: u8) -> Input {
+    Input::Held {
+        left: TICK * u32::from(until - now),
+    }
 }

@@ -8,6 +8,7 @@ mod drain;
 mod faults;
 mod judge;
 mod leading;
+pub mod met;
 mod process;
 pub mod rules;
 pub mod run;

@@ -9,6 +9,7 @@ use holdfast_core::retry::Place as Wait;
 use holdfast_core::settle::{CallFailure, Confirmed, Ending, Verdict, decide};
 
 use crate::checked::Checked;
+use crate::met::Met;
 use crate::rules::Rule;
 use crate::setup::{Fault, TICK};
 use crate::store::{Answer, small_fence, whole};
@@ -52,8 +53,10 @@ impl Checked {
         let step = |attempt: &Attempt, what: What| call(attempt.token, attempt.epoch, what);
         Some(match &job.stage {
             Stage::Ready(at) if *at <= world.now => {
-                let owner = self.owner(host.share, job.message);
-                call(fresh_token(world), host.epoch(), What::Begin { owner })
+                let (share, rule) = host.rule;
+                let owner = self.owner(share, job.message);
+                let begin = What::Begin { owner, rule };
+                call(fresh_token(world), host.epoch(), begin)
             }
             Stage::Begin(call) => {
                 let mut call = call.clone();
@@ -145,6 +148,7 @@ impl Checked {
             world.hosts[h].jobs[j].live = false;
             return Some(());
         }
+        self.seen.met(Met::Deferred);
         let side = usize::from(world.hosts[h].side);
         let copy = Entry::ready(job.message, world.now + 1);
         world.queues[side].copies.push(copy);
@@ -192,6 +196,10 @@ impl Checked {
     fn hear(&self, world: &mut World, h: usize, j: usize, call: &Call, answer: Answer) {
         let job = world.hosts[h].jobs[j].clone();
         let next = match (answer, job.stage.clone()) {
+            (Answer::Begin(BeginAnswer::RuleMoved), _) => {
+                world.hosts[h].rule = world.store.rule;
+                Ok(Stage::Ready(world.now))
+            }
             (Answer::Begin(answer), _) => self.begun(world, h, call, answer),
             (
                 Answer::Commit(answer),
@@ -283,7 +291,10 @@ impl Checked {
                 plugin: host.plugin,
                 read: world.store.versions[lane],
             },
-            Next::GiveUp { claim, .. } => Stage::Park(attempt(&claim), ParkReason::AttemptsSpent),
+            Next::GiveUp { claim, .. } => {
+                self.seen.met(Met::GivenUpUncalled);
+                Stage::Park(attempt(&claim), ParkReason::AttemptsSpent)
+            }
             Next::Ack(proof) => ack(&proof),
             Next::Publish { outbox, .. } => {
                 let stored = outbox.unwrap_or(0);
@@ -292,6 +303,7 @@ impl Checked {
             }
             Next::Bury { fence, .. } => self.burying(small_fence(fence)),
             Next::Conflict => Stage::Refuse,
+            Next::RuleMoved => Stage::Ready(world.now),
             Next::Wait(_) | Next::Foreign { .. } => self.waits(world),
             Next::Stop(by) => return Err(Refused::Fenced(by)),
         })

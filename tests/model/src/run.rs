@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use stateright::{Checker as _, HasDiscoveries, Model as _};
 
 use crate::checked::Checked;
+use crate::met::Met;
 use crate::setup::Setup;
 use crate::trace::trace;
 
@@ -30,6 +31,8 @@ pub struct Report {
     pub depth: usize,
     /// How long it took.
     pub took: Duration,
+    /// What was met on the way.
+    pub met: Vec<Met>,
     /// Everything was explored.
     pub whole: bool,
     /// A promise that does not hold, and how it is broken.
@@ -81,6 +84,7 @@ fn report(
         steps: checker.state_count(),
         depth: checker.max_depth(),
         took: started.elapsed(),
+        met: checker.model().seen.list(),
         whole: limit.is_none_or(|limit| checker.state_count() < limit),
         counterexample: shortest.map(|(promise, path)| Counterexample {
             promise,

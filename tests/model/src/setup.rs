@@ -133,6 +133,9 @@ pub struct Setup {
     /// The shares of keys that go to side 1, in hundredths of a percent, that
     /// the operator chooses from; the first is in force at the beginning.
     pub shares: Vec<u16>,
+    /// The store compares the revision of the rule when a key is new (one Redis
+    /// server can, a cluster cannot).
+    pub compares_rule: bool,
     /// How often time passes.
     pub ticks: u8,
     /// What may go wrong.
@@ -159,6 +162,7 @@ impl Setup {
             outbox: false,
             stateful: false,
             shares: vec![0, 10_000],
+            compares_rule: true,
             ticks: 4,
             budget: Budget::default(),
             off: None,

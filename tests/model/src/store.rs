@@ -11,6 +11,7 @@ use holdfast_core::claim::{
 use holdfast_core::time::Micros;
 
 use crate::checked::Checked;
+use crate::met::Met;
 use crate::rules::Rule;
 use crate::setup::{ASSIGN_TIMEOUT, LOCK, TICK};
 use crate::world::{Call, Row, What, World};
@@ -51,7 +52,17 @@ impl Checked {
     pub(crate) fn execute(&self, world: &mut World, call: &Call) -> Answer {
         let about = self.about(call, world);
         let before = world.store.claims[about.key].clone();
-        self.decide(world, call, about, before)
+        let answer = self.decide(world, call, about, before);
+        match &answer {
+            Answer::Begin(answer) => self.seen.begin(answer),
+            Answer::Commit(answer) => self.seen.commit(answer),
+            Answer::Step(answer) => self.seen.step(*answer),
+            Answer::Undeliverable(UndeliverableAnswer::GivenUp) => {
+                self.seen.met(Met::Undeliverable);
+            }
+            Answer::Undeliverable(_) => {}
+        }
+        answer
     }
 
     /// The second half of a `begin` that was cut in two: it decides on what was
@@ -70,8 +81,9 @@ impl Checked {
             epoch: call.epoch.map(u64::from),
         };
         match &call.what {
-            What::Begin { owner } => {
-                let (answer, row) = self.begin(world, call, about, *owner, record, &scope);
+            What::Begin { owner, rule } => {
+                let named = (*owner, *rule);
+                let (answer, row) = self.begin(world, call, about, named, record, &scope);
                 self.keep_begun(world, call, about, &answer, row, before.as_ref());
                 let outbox = before.and_then(|row| row.outbox);
                 Answer::Begin(with_outbox(answer, outbox))
@@ -135,7 +147,7 @@ impl Checked {
         world: &World,
         call: &Call,
         about: About,
-        owner: u8,
+        (owner, rule): (u8, u8),
         record: Option<&Record>,
         scope: &Scope,
     ) -> (BeginAnswer, Option<Record>) {
@@ -151,6 +163,7 @@ impl Checked {
             epoch: call.epoch.map(u64::from),
             lock: LOCK,
             assign_timeout: ASSIGN_TIMEOUT,
+            rule: self.setup.compares_rule.then_some(rule.into()),
         };
         let mut scope = *scope;
         let sequence = world.store.sequences[about.lane].map(u64::from);
@@ -188,10 +201,24 @@ impl Checked {
         record: Option<Record>,
         before: Option<&Row>,
     ) {
-        let granted = matches!(answer, BeginAnswer::Granted { .. }) && record.is_some();
+        let granted = matches!(answer, BeginAnswer::Granted { .. });
+        let wrote = record.is_some();
         self.keep(world, about.key, record);
-        if !granted {
+        if !granted || !wrote {
+            if granted {
+                self.seen.met(Met::GrantedAgain);
+            }
             return;
+        }
+        if let Some(before) = before {
+            let live = |until: Micros| until > ticks(world.now);
+            match before.state {
+                State::Running { lock_until, .. } if live(lock_until) => {
+                    self.seen.met(Met::LockBroken);
+                }
+                _ if before.side != about.side => self.seen.met(Met::TakenOver),
+                _ => {}
+            }
         }
         world.grants += 1;
         if let Some(row) = &mut world.store.claims[about.key] {
@@ -297,7 +324,7 @@ impl Checked {
             (Some(Rule::SideSticks), What::Begin { .. }) if unfinished => {
                 record.side = self.side(about.side);
             }
-            (Some(Rule::OwnerDecidedOnce), What::Begin { owner }) => {
+            (Some(Rule::OwnerDecidedOnce), What::Begin { owner, .. }) => {
                 record.side = self.side(*owner);
             }
             (Some(Rule::TakenOverOnlyIfNotBegun), What::Begin { .. })
@@ -364,6 +391,7 @@ impl Checked {
             same_store,
             epoch: epoch.map(u64::from),
             last_sequence: None,
+            rule: Some(world.store.rule.1.into()),
         }
     }
 
@@ -482,6 +510,7 @@ fn with_outbox(answer: BeginAnswer, outbox: Option<u8>) -> BeginAnswer<(), Optio
         },
         A::Foreign { side, state } => A::Foreign { side, state },
         A::Assigned { side } => A::Assigned { side },
+        A::RuleMoved => A::RuleMoved,
         A::Done => A::Done,
         A::Parked { reason } => A::Parked { reason },
         A::Busy { wait } => A::Busy { wait },

@@ -47,7 +47,10 @@ fn lines(world: &World) -> Vec<String> {
             ));
         }
     }
-    lines.push(format!("share {} in force", store.share));
+    lines.push(format!(
+        "share {} in force, revision {}",
+        store.rule.0, store.rule.1
+    ));
     lines.push(format!("store {:?}, pulse {}", store.id, store.pulse));
     lines.push(format!("sequences {:?}", store.sequences));
     for (side, text) in world.queues.iter().map(queue).enumerate() {
@@ -128,7 +131,7 @@ fn host(host: &Host) -> String {
     let lease = host
         .lease
         .map_or_else(String::new, |lease| format!(", {lease:?}"));
-    format!("{what}, knows share {}{lease}", host.share)
+    format!("{what}, knows share {}{lease}", host.rule.0)
 }
 
 fn delivery(job: &Job) -> String {

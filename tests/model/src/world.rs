@@ -26,8 +26,8 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// Calls that were sent and may still arrive.
     pub strays: Vec<Call>,
-    /// Messages whose claim the operator re-opened and that are still to be
-    /// published again, and on which side; by message.
+    /// The side on which the operator published a dead letter again and has
+    /// not removed it yet; by message.
     pub replaying: Vec<Option<u8>>,
     /// What may still go wrong.
     pub left: Budget,
@@ -46,8 +46,8 @@ pub struct Store {
     pub versions: Vec<u8>,
     /// By side.
     pub leases: [LeaseRow; 2],
-    /// Which of the setup's shares is in force.
-    pub share: u8,
+    /// Which of the setup's shares is in force, and the revision of that rule.
+    pub rule: (u8, u8),
     /// The incarnation; none in an empty store.
     pub id: Option<u8>,
     /// The pulse.
@@ -135,8 +135,8 @@ pub struct Host {
     pub life: u8,
     /// The version of its plugin.
     pub plugin: u8,
-    /// Which share it believes to be in force.
-    pub share: u8,
+    /// Which share it believes to be in force, and its revision.
+    pub rule: (u8, u8),
     /// The store it knows: id and highest pulse.
     pub known: (u8, u8),
     /// It does not trust the store.
@@ -273,6 +273,8 @@ pub enum What {
     Begin {
         /// The owner if the key is new.
         owner: u8,
+        /// The revision of the rule that says so.
+        rule: u8,
     },
     /// It succeeded.
     Commit {
@@ -373,7 +375,7 @@ impl World {
             paused: false,
             life: 0,
             plugin: 0,
-            share: 0,
+            rule: (0, 1),
             known: (1, 1),
             halted: false,
             beaten: false,
@@ -429,7 +431,7 @@ impl Store {
             sequences: vec![None; setup.lanes()],
             versions: vec![0; setup.lanes()],
             leases: [LeaseRow::default(); 2],
-            share: 0,
+            rule: (0, 1),
             id: Some(1),
             pulse: 1,
         }

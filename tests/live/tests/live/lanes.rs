@@ -135,7 +135,7 @@ async fn a_halted_lane_outlives_its_host_and_goes_on_when_an_operator_says_so() 
         .publish("work", (0..50).map(|n| (format!("b-{n}"), body("b", ""))))
         .await?;
     let (leader, _) = cluster.leader("work", &[0, 1])?;
-    let halted = |place: usize| -> Result<Option<serde_json::Value>> {
+    let halted = |cluster: &Cluster, place: usize| -> Result<Option<serde_json::Value>> {
         let row = cluster.row(place, "work")?;
         Ok(row["halted"]
             .as_array()
@@ -143,7 +143,7 @@ async fn a_halted_lane_outlives_its_host_and_goes_on_when_an_operator_says_so() 
     };
     // Every host tells of it.
     for place in [0, 1] {
-        let lane = wait_for("the lane to be halted", LIMIT, || halted(place))?;
+        let lane = wait_for("the lane to be halted", LIMIT, || halted(&cluster, place))?;
         ensure!(lane["lane"] == "a b" && lane["key"] == "p", "{lane}");
         ensure!(
             lane["reason"] == "rejected" && lane["error"] == "poison",
@@ -206,7 +206,9 @@ async fn a_halted_lane_outlives_its_host_and_goes_on_when_an_operator_says_so() 
         Ok((parked.count() == 2).then_some(()))
     })?;
     ensure!(client.depth("work.dead").await? == 0);
-    wait_for("it is shown as halted again", LIMIT, || halted(leader))?;
+    wait_for("it is shown as halted again", LIMIT, || {
+        halted(&cluster, leader)
+    })?;
     let (code, said, _) = asked.command(&["resume", "work"])?;
     ensure!(
         code == 0 && said.contains("work: resumed") && said.contains("a b"),
@@ -219,7 +221,7 @@ async fn a_halted_lane_outlives_its_host_and_goes_on_when_an_operator_says_so() 
     let expected: Vec<String> = (0..5).map(|n| format!("a-{n}")).collect();
     ensure!(reported(&client, "a b").await? == expected);
     wait_for("no lane is halted", LIMIT, || {
-        Ok(halted(leader)?.is_none().then_some(()))
+        Ok(halted(&cluster, leader)?.is_none().then_some(()))
     })?;
     Ok(())
 }

@@ -124,14 +124,14 @@ fn third_party(payer: &Arc<Mutex<Payer>>) -> Result<ThirdParty> {
     ThirdParty::start(move |asked: &Asked, socket: &mut TcpStream| {
         let number = |message: &str| message.trim_start_matches("r-").parse::<usize>().ok();
         let (seen, number) = {
-            let mut payer = payer.lock().map_err(|_| std::io::ErrorKind::Other)?;
+            let payer = payer.lock().map_err(|_| std::io::ErrorKind::Other)?;
             let body: serde_json::Value = serde_json::from_slice(&asked.body)?;
             let message = body["message"].as_str().unwrap_or_default();
             let seen = payer.raw.contains_key(message);
             (seen, number(message).unwrap_or_default())
         };
         if !seen && number % 5 == 1 && number % 3 != 0 {
-            let mut payer = payer.lock().map_err(|_| std::io::ErrorKind::Other)?;
+            let payer = payer.lock().map_err(|_| std::io::ErrorKind::Other)?;
             payer.raw.entry(format!("r-{number}")).or_default();
             drop(payer);
             return answer(socket, 503, "not today");
