@@ -131,7 +131,7 @@ fn third_party(payer: &Arc<Mutex<Payer>>) -> Result<ThirdParty> {
             (seen, number(message).unwrap_or_default())
         };
         if !seen && number % 5 == 1 && number % 3 != 0 {
-            let payer = payer.lock().map_err(|_| std::io::ErrorKind::Other)?;
+            let mut payer = payer.lock().map_err(|_| std::io::ErrorKind::Other)?;
             payer.raw.entry(format!("r-{number}")).or_default();
             drop(payer);
             return answer(socket, 503, "not today");
