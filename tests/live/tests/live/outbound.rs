@@ -23,7 +23,8 @@ async fn sixty_four_slow_calls_are_under_way_at_once() -> Result<()> {
         *count += 1;
         all_here.notify_all();
         let waited = all_here.wait_timeout_while(count, PATIENCE, |count| *count < CALLS);
-        let (_, timed_out) = waited.map_err(|_| std::io::ErrorKind::Other)?;
+        let (count, timed_out) = waited.map_err(|_| std::io::ErrorKind::Other)?;
+        drop(count);
         answer(socket, if timed_out.timed_out() { 500 } else { 200 }, "")
     })?;
     let rabbit = RabbitMq::start()?;

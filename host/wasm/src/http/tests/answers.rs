@@ -194,8 +194,8 @@ fn certificate(pem: &str) -> CertificateDer<'static> {
 
 /// Speaks TLS as `pay.example.com`, with a certificate of the test's authority.
 async fn tls_server() -> SocketAddr {
-    let chain = vec![certificate(include_str!("fixtures/pay.example.com.pem"))];
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("fixtures/pay.example.com.key"));
+    let chain = vec![certificate(include_str!("../fixtures/pay.example.com.pem"))];
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../fixtures/pay.example.com.key"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -230,7 +230,7 @@ async fn a_certificate_counts_only_for_its_name_and_from_a_trusted_authority() {
     let allow = ["*.example.com", "127.0.0.1"];
     let mut bed = Bed::new(&allow, &[local()]);
     let mut roots = RootCertStore::empty();
-    let authority = certificate(include_str!("fixtures/authority.pem"));
+    let authority = certificate(include_str!("../fixtures/authority.pem"));
     roots.add(authority).expect("an authority");
     bed.outbound.shared.http.trust(roots);
     let answer = bed.ask(&format!("https://pay.example.com:{port}/")).await;
