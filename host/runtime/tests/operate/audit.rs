@@ -185,6 +185,7 @@ async fn claimed_by_the_other_side(bed: &Bed, key: &str) {
             keep: Duration::from_secs(3600),
         },
         facts: BeginFacts {
+            rule: None,
             owner_if_new: side.clone(),
             side,
             token: Token(7),

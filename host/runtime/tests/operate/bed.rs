@@ -376,6 +376,7 @@ pub(crate) fn by_key(key: &str) -> Which {
 /// A consumer of `work` that gives up after the first attempt.
 pub(crate) fn spec() -> ConsumerSpec {
     ConsumerSpec {
+        row: None,
         name: Consumer::new("work").expect("a name"),
         broker: "main".into(),
         queue: "work".into(),
