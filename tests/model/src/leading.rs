@@ -9,7 +9,7 @@ use crate::checked::Checked;
 use crate::met::Met;
 use crate::rules::Rule;
 use crate::setup::{TERMS, TICK};
-use crate::store::whole;
+use crate::units::whole;
 use crate::world::{LeaseRow, Question, World};
 
 /// What becomes of a question about the lease.

@@ -16,4 +16,5 @@ pub mod setup;
 pub mod setups;
 mod store;
 mod trace;
+mod units;
 pub mod world;

@@ -12,7 +12,8 @@ use crate::checked::Checked;
 use crate::met::Met;
 use crate::rules::Rule;
 use crate::setup::{Fault, TICK};
-use crate::store::{Answer, small_fence, whole};
+use crate::store::Answer;
+use crate::units::{small_fence, whole};
 use crate::world::{Attempt, Broken, Call, Entry, Job, Question, Stage, What, World};
 
 /// What becomes of a call of the store, or of a publish.

@@ -1,8 +1,6 @@
 //! The claim store: the decisions of core on the rows of the model, as the
 //! stores of production make them.
 
-use std::time::Duration;
-
 use holdfast_core::claim::steps::{self, CommitFacts, Shown};
 use holdfast_core::claim::{
     self, BeginAnswer, BeginFacts, CommitAnswer, Decision, Fingerprint, Record, ReleaseAnswer,
@@ -13,10 +11,9 @@ use holdfast_core::time::Micros;
 use crate::checked::Checked;
 use crate::met::Met;
 use crate::rules::Rule;
-use crate::setup::{ASSIGN_TIMEOUT, LOCK, TICK};
+use crate::setup::{ASSIGN_TIMEOUT, LOCK};
+use crate::units::{TICK_MICROS, ticks, whole_ticks, with_outbox};
 use crate::world::{Call, Row, What, World};
-
-const TICK_MICROS: u64 = 1_000_000;
 
 /// What the store answers; `begin` brings what is to be published.
 #[derive(Clone, Debug)]
@@ -438,84 +435,5 @@ impl Checked {
             replayed: record.replayed && !finished,
             outbox: outbox.filter(|_| !finished || undelivered),
         });
-    }
-}
-
-/// The fence of an answer as the model keeps it: its order is that of the
-/// grants, and the ticks in it say nothing more.
-pub(crate) fn small_fence(fence: u64) -> u8 {
-    u8::try_from(fence % TICK_MICROS).unwrap_or(u8::MAX)
-}
-
-fn ticks(now: u8) -> Micros {
-    // From 1, so that no time looks like none.
-    Micros((u64::from(now) + 1) * TICK_MICROS)
-}
-
-/// The store's clock only grows within a tick, so whole ticks compare alike.
-fn whole_ticks(state: State) -> State {
-    let whole = |at: Micros| Micros(at.0 / TICK_MICROS * TICK_MICROS);
-    match state {
-        State::Assigned { since } => State::Assigned {
-            since: whole(since),
-        },
-        State::Running { lock_until, epoch } => State::Running {
-            lock_until: whole(lock_until),
-            epoch,
-        },
-        other => other,
-    }
-}
-
-/// How long a wait is, in ticks, at least one.
-pub(crate) fn whole(wait: Duration) -> u8 {
-    u8::try_from(wait.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u8::MAX)
-}
-
-fn with_outbox(answer: BeginAnswer, outbox: Option<u8>) -> BeginAnswer<(), Option<u8>> {
-    use BeginAnswer as A;
-    match answer {
-        A::Granted {
-            attempt,
-            fence,
-            error,
-            first_seen_ms,
-            state,
-        } => A::Granted {
-            attempt,
-            fence,
-            error,
-            first_seen_ms,
-            state,
-        },
-        A::Committed { tries, attempt, .. } => A::Committed {
-            outbox,
-            tries,
-            attempt,
-        },
-        A::Parking {
-            reason,
-            error,
-            attempt,
-            first_seen_ms,
-            fence,
-            ..
-        } => A::Parking {
-            reason,
-            error,
-            attempt,
-            first_seen_ms,
-            fence,
-            outbox,
-        },
-        A::Foreign { side, state } => A::Foreign { side, state },
-        A::Assigned { side } => A::Assigned { side },
-        A::RuleMoved => A::RuleMoved,
-        A::Done => A::Done,
-        A::Parked { reason } => A::Parked { reason },
-        A::Busy { wait } => A::Busy { wait },
-        A::Conflict => A::Conflict,
-        A::Stale { last } => A::Stale { last },
-        A::Fenced(by) => A::Fenced(by),
     }
 }
