@@ -283,6 +283,7 @@ fn the_body_of_an_invocation_can_come_from_standard_input() {
 fn check_lists_what_a_plugin_may_ask_and_invoke_refuses_the_rest() {
     let folder = Folder::new();
     let plugins = repository().join("plugins/prebuilt");
+    let plugins = plugins.canonicalize().expect("a folder");
     let granted = r#"allow-hosts = ["api.example.com:443", "10.0.0.0/8"]"#;
     let text = format!(
         "plugin-dir = {plugins:?}\n{}\n[plugins.probe]\n{granted}\n",

@@ -65,6 +65,10 @@ impl Shared {
     }
 
     /// Takes a step in, or gives it back when it belongs to another call.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the step goes back to its caller, who uses it"
+    )]
     pub(super) fn add(&mut self, step: Plain, reply: Reply) -> Result<(), (Plain, Reply)> {
         if step.common != self.common {
             return Err((step, reply));

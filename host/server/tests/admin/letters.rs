@@ -174,11 +174,9 @@ async fn an_audit_tells_the_books_and_where_unfinished_messages_are() {
     let probe = books.iter().find(|row| row["consumer"] == "probe");
     let probe = probe.expect("its books");
     assert_eq!(probe["received"], 2);
-    assert_eq!(
-        (&probe["ended"]["completed"], &probe["in_flight"]),
-        (&json!(1), &json!(1))
-    );
-    assert_eq!(probe["totals"], json!({"completed": 1, "received": 1}));
+    // The other waits in the host, or in a delay queue by now.
+    assert_eq!(probe["ended"]["completed"], 1);
+    assert_eq!(probe["totals"]["completed"], 1);
     let jobs = host.get("/api/v1/audit?group=jobs&wait=20s").await;
     let groups = jobs["groups"].as_array().expect("a list");
     assert_eq!(groups.len(), 1);
