@@ -61,7 +61,11 @@ async fn a_queue_that_is_not_single_active_is_reported_to_a_leased_consumer() {
     assert_eq!(prepare(&broker, &topology).await, []);
     topology.single_active = true;
     let findings = prepare(&broker, &topology).await;
-    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    assert!(
+        findings[1].text.contains("consumed exclusively"),
+        "{findings:?}"
+    );
     let text = &findings[0].text;
     assert!(
         text.contains("x-single-active-consumer") && !findings[0].fatal,

@@ -142,9 +142,7 @@ impl Host {
         for (name, spec) in wanted {
             if !self.consumers().contains_key(&name) {
                 // Not known yet: the look at the store that tells it follows.
-                let paused = paused
-                    .as_ref()
-                    .map_or(true, |paused| paused.contains(&name));
+                let paused = paused.as_ref().is_none_or(|paused| paused.contains(&name));
                 let running = self.spawn(spec, paused);
                 self.consumers().insert(name, running);
             }

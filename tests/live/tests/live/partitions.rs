@@ -53,7 +53,7 @@ async fn feed(client: &Client, numbers: std::ops::Range<usize>) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_are_shared_by_the_hosts_that_are_there_and_keep_their_order() -> Result<()> {
-    let more = "prefetch = 32\n[consumers.work.order]\nmode = \"lanes\"\nkey = \"json:/lane\"\n\
+    let more = "concurrency = 8\nprefetch = 32\n[consumers.work.order]\nmode = \"lanes\"\nkey = \"json:/lane\"\n\
                 [consumers.work.lease]\nttl = \"3s\"\nrenew = \"1s\"\nretry = \"500ms\"\n";
     // The usual tables, with a row of queues instead of one.
     let more = more.replace("prefetch", "queue = \"work.{0..7}\"\nprefetch");
