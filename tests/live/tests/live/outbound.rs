@@ -241,33 +241,34 @@ async fn a_reward_whose_answer_came_too_late_is_never_asked_for_by_the_other_sid
         "{}",
         paid.len()
     );
-    let book = book
-        .lock()
-        .map_err(|_| anyhow::anyhow!("the book is torn"))?;
-    let (mut both, mut repeats) = ([0, 0], 0);
-    ensure!(book.raw.len() == REWARDS, "{}", book.raw.len());
-    for (message, asked) in &book.raw {
-        let of: BTreeSet<&str> = asked.iter().map(|(side, _)| side.as_str()).collect();
-        ensure!(of.len() == 1, "{message} was asked for by both: {asked:?}");
-        let at = usize::from(of.contains("new"));
-        both[at] += 1;
-        ensure!(
-            asked.is_sorted_by(|(_, one), (_, next)| one < next),
-            "fences of {message}: {asked:?}"
-        );
-        repeats += asked.len() - 1;
-    }
-    // A third party that looks at nothing pays again, on the same side.
-    ensure!(repeats >= REWARDS / 3, "{repeats} raw repeats");
-    // One that looks at the key pays once.
-    let once = book.careful.values().all(|(paid, _)| *paid == 1);
-    ensure!(once && book.careful.len() == REWARDS);
-    let own = |claim: &String| claim.starts_with("rewards/r-");
-    ensure!(book.careful.keys().all(own), "{:?}", book.careful);
-    ensure!(both.iter().all(|count| *count > 0), "{both:?}");
     ensure!(client.depth("rewards.old.dead").await? == 0);
     ensure!(client.depth("rewards.new.dead").await? == 0);
-    drop(book);
+    {
+        let book = book
+            .lock()
+            .map_err(|_| anyhow::anyhow!("the book is torn"))?;
+        let (mut both, mut repeats) = ([0, 0], 0);
+        ensure!(book.raw.len() == REWARDS, "{}", book.raw.len());
+        for (message, asked) in &book.raw {
+            let of: BTreeSet<&str> = asked.iter().map(|(side, _)| side.as_str()).collect();
+            ensure!(of.len() == 1, "{message} was asked for by both: {asked:?}");
+            let at = usize::from(of.contains("new"));
+            both[at] += 1;
+            ensure!(
+                asked.is_sorted_by(|(_, one), (_, next)| one < next),
+                "fences of {message}: {asked:?}"
+            );
+            repeats += asked.len() - 1;
+        }
+        // A third party that looks at nothing pays again, on the same side.
+        ensure!(repeats >= REWARDS / 3, "{repeats} raw repeats");
+        // One that looks at the key pays once.
+        let once = book.careful.values().all(|(paid, _)| *paid == 1);
+        ensure!(once && book.careful.len() == REWARDS);
+        let own = |claim: &String| claim.starts_with("rewards/r-");
+        ensure!(book.careful.keys().all(own), "{:?}", book.careful);
+        ensure!(both.iter().all(|count| *count > 0), "{both:?}");
+    }
     for host in hosts {
         ensure!(host.stop()?.success());
     }
