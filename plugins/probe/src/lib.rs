@@ -134,7 +134,9 @@ fn busy(time: Duration) {
 fn fetch(ctx: &Context, url: String) -> Result<(), Failure> {
     let answer = ctx.http().get(url)?;
     if answer.status > 399 {
-        return Err(Failure::retry(HttpError::Status(Box::new(answer)).to_string()));
+        return Err(Failure::retry(
+            HttpError::Status(Box::new(answer)).to_string(),
+        ));
     }
     Ok(())
 }

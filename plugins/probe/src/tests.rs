@@ -119,6 +119,9 @@ fn http_get_asks_once_and_a_failure_or_a_status_over_399_is_a_retry() {
 #[test]
 fn http_get_comes_before_a_reject() {
     let test = TestContext::new().reply(Response::new(500));
-    let answer = run(&test, r#"{"reject": "no", "http_get": "http://example.com"}"#);
+    let answer = run(
+        &test,
+        r#"{"reject": "no", "http_get": "http://example.com"}"#,
+    );
     assert!(matches!(answer, Err(Failure::Retry { .. })), "{answer:?}");
 }

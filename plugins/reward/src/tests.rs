@@ -6,7 +6,9 @@ use holdfast_sdk::{Message, Target, TestContext};
 const URL: &str = "https://rewards.example.com/pay";
 
 fn third_party() -> TestContext {
-    TestContext::new().var("url", URL).var("paid", "rewards.paid")
+    TestContext::new()
+        .var("url", URL)
+        .var("paid", "rewards.paid")
 }
 
 fn message() -> Message {
