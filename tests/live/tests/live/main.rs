@@ -10,4 +10,3 @@ mod main_job;
 mod operating;
 mod order;
 mod outbound;
-mod partitions;
