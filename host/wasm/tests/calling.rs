@@ -15,7 +15,7 @@ const SPIN: &str = "(loop $l (br $l)) (i32.const 0)";
 #[tokio::test]
 async fn an_endless_loop_is_ended_at_its_limit_and_the_next_message_is_unharmed() {
     let host = host();
-    serve(&host, "probe", prebuilt("probe")).await;
+    serve_with(&host, "probe", prebuilt("probe"), hasty()).await;
     let outcome = handle(&host, "probe", r#"{"spin": true}"#).await;
     assert!(
         broken(&outcome).contains("time limit of 300ms"),

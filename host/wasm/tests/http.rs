@@ -118,16 +118,19 @@ async fn sixty_four_slow_calls_wait_at_once_on_two_threads() {
 #[tokio::test]
 async fn waiting_for_an_answer_is_not_running() {
     let server = ThirdParty::start(|_, socket| {
-        std::thread::sleep(Duration::from_millis(700));
+        std::thread::sleep(Duration::from_millis(1500));
         answer(socket, 200, "late")
     });
     let server = server.expect("a server");
     let host = host();
-    // The guest may run for 300 ms.
-    serve_with(&host, "probe", prebuilt("probe"), allowing(&["127.0.0.1"])).await;
+    let settings = PluginSettings {
+        timeout: Duration::from_secs(1),
+        ..allowing(&["127.0.0.1"])
+    };
+    serve_with(&host, "probe", prebuilt("probe"), settings).await;
     let outcome = handle(&host, "probe", &fetch(&server.url("/"))).await;
     assert_eq!(outcome.result, Ok(()));
-    assert!(outcome.ran < Duration::from_millis(300), "{outcome:?}");
+    assert!(outcome.ran < Duration::from_secs(1), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -202,7 +202,8 @@ async fn a_component_that_cannot_start_is_refused() {
     });
     let trap = refusal(&host, start("unreachable")).await.to_string();
     assert!(trap.contains("failed to start it"), "{trap}");
-    let spin = refusal(&host, start("(loop $l (br $l))")).await.to_string();
+    let spin = refusal_with(&host, start("(loop $l (br $l))"), hasty()).await;
+    let spin = spin.to_string();
     assert!(spin.contains("time limit of 300ms"), "{spin}");
 }
 

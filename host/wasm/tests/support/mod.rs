@@ -38,9 +38,17 @@ pub fn with(options: Options) -> Registry {
 
 pub fn settings() -> PluginSettings {
     PluginSettings {
-        timeout: Duration::from_millis(300),
+        timeout: Duration::from_secs(30),
         deadline: Duration::from_secs(60),
         ..PluginSettings::default()
+    }
+}
+
+/// For guests that are expected to run into the time limit.
+pub fn hasty() -> PluginSettings {
+    PluginSettings {
+        timeout: Duration::from_millis(300),
+        ..settings()
     }
 }
 
@@ -56,7 +64,11 @@ pub async fn serve_with(host: &Registry, name: &str, bytes: Vec<u8>, settings: P
 
 /// Loads what is expected to be refused.
 pub async fn refusal(host: &Registry, bytes: Vec<u8>) -> LoadError {
-    match host.load("refused", bytes, settings()).await {
+    refusal_with(host, bytes, settings()).await
+}
+
+pub async fn refusal_with(host: &Registry, bytes: Vec<u8>, settings: PluginSettings) -> LoadError {
+    match host.load("refused", bytes, settings).await {
         Ok(_) => panic!("it was loaded"),
         Err(error) => error,
     }

@@ -1,7 +1,7 @@
 //! A server or a guest that misbehaves stops nothing for good and loses nothing.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use holdfast_live::{Got, Host, Stand, wait_settled};
@@ -119,6 +119,45 @@ async fn a_durable_redis_that_is_killed_and_started_again_loses_nothing() -> Res
     host.wait_ready()?;
     wait_settled(&client, &host, LIMIT).await?;
     expect_each_once(&client.take_all("out").await?, 0..3_000)?;
+    ensure!(host.stop()?.success());
+    Ok(())
+}
+
+/// Every delay queue holds messages in turn, and each time the broker is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_killed_while_messages_wait_in_delay_queues_loses_none() -> Result<()> {
+    let more = "[consumers.work.retry]\nattempts = 8\ninitial = \"1s\"\nfactor = 2.0\nmax = \"8s\"\nhold-below = \"10ms\"\n";
+    let mut stand = Stand::start(more).await?;
+    let host = stand.setup.start()?;
+    // Waits of 1, 2, 4 and 8 seconds, so that every queue is in use.
+    let messages = (0..400).map(|n| {
+        let body = format!(
+            r#"{{"fail_times":{},"state_incr":"seen","publish_to":"out"}}"#,
+            1 + n % 4
+        );
+        (format!("m-{n}"), body.into_bytes())
+    });
+    stand.client().await?.publish("work", messages).await?;
+    for step in [1000, 2000, 4000, 8000] {
+        let queue = format!("work.delay.{step}");
+        let client = stand.client().await?;
+        let until = Instant::now() + LIMIT;
+        while client.depth(&queue).await? < 20 {
+            ensure!(
+                Instant::now() < until,
+                "nothing waits in {queue}\n{}",
+                host.output()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stand.rabbit.kill()?;
+        stand.rabbit.restart()?;
+        host.wait_ready()?;
+    }
+    let client = stand.client().await?;
+    wait_settled(&client, &host, LIMIT).await?;
+    expect_each_once(&client.take_all("out").await?, 0..400)?;
+    ensure!(client.take_all("work.dead").await?.is_empty());
     ensure!(host.stop()?.success());
     Ok(())
 }

@@ -172,3 +172,35 @@ async fn a_second_signal_leaves_at_once_and_loses_nothing() -> Result<()> {
     ensure!(host.stop()?.success());
     Ok(())
 }
+
+/// An acknowledged message that came again would be a duplicate in the books of
+/// a later host.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_drains_under_load_bring_no_acknowledged_message_back() -> Result<()> {
+    const DRAINS: usize = 50;
+    const EACH: usize = 400;
+    let stand = Stand::start("").await?;
+    let client = stand.client().await?;
+    let mut duplicates = 0.0;
+    for drain in 0..DRAINS {
+        let host = stand.setup.start()?;
+        client
+            .publish("work", plain(drain * EACH..(drain + 1) * EACH))
+            .await?;
+        wait_for("some progress", LIMIT, || {
+            let done = host.metric("holdfast_messages_total", &["ending=\"completed\""])?;
+            Ok((done >= 50.0).then_some(()))
+        })?;
+        duplicates += host.metric("holdfast_messages_total", &["ending=\"duplicate\""])?;
+        ensure!(host.stop()?.success(), "drain {drain}");
+    }
+    let host = stand.setup.start()?;
+    wait_settled(&client, &host, LIMIT).await?;
+    duplicates += host.metric("holdfast_messages_total", &["ending=\"duplicate\""])?;
+    ensure!(
+        duplicates == 0.0,
+        "{duplicates} acknowledged messages came again"
+    );
+    ensure!(host.stop()?.success());
+    Ok(())
+}
