@@ -15,7 +15,7 @@ use crate::broker::{Broker, Delivery, Settler, Subscribe, Subscription, Ticket, 
 use crate::message::{Outgoing, Target};
 
 /// How long anything that must happen may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long a case watches that something does not happen.
 pub(super) const WATCHED: Duration = Duration::from_millis(150);
