@@ -1,5 +1,6 @@
 //! Being the only one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_ports::error::PortError;
@@ -23,14 +24,29 @@ const FREED_WITHIN: Duration = Duration::from_millis(300);
 /// exclusive (seen with RabbitMQ 3.10), so this host holds a queue of its own
 /// beside it, which no other connection can declare and no second consumer can
 /// read. It is gone with the channel.
+///
+/// A refusal closes a channel. The library ends the whole connection when that
+/// crosses the end of a channel that was dropped, so this goes on to its end, in
+/// a task of its own, even if nobody waits for it any more.
 pub(crate) async fn alone(
-    link: &Link,
+    link: &Arc<Link>,
     channel: &Channel,
     what: String,
     name: String,
 ) -> Result<Consumer, PortError> {
     let name = convert::short("queue name", name)
         .map_err(|reason| PortError::permanent(what.clone()).because(reason))?;
+    let ended = PortError::transient(what.clone()).because("the host is ending");
+    let entering = tokio::spawn(enter(link.clone(), channel.clone(), what, name));
+    entering.await.unwrap_or(Err(ended))
+}
+
+async fn enter(
+    link: Arc<Link>,
+    channel: Channel,
+    what: String,
+    name: ShortString,
+) -> Result<Consumer, PortError> {
     let own = QueueDeclareOptions {
         exclusive: true,
         auto_delete: true,
@@ -38,7 +54,7 @@ pub(crate) async fn alone(
     };
     let asked = Instant::now();
     loop {
-        // A refusal closes the channel, so that the question has one of its own.
+        // With a channel of its own, since a refusal closes it.
         let asking = link.channel().await?;
         let declare = asking.queue_declare(name.clone(), own, FieldTable::default());
         let refused = match link.answer(&what, declare).await? {

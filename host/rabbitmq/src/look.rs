@@ -26,6 +26,8 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::alone::alone;
@@ -57,10 +59,9 @@ const LAST_DELIVERY: u64 = 10;
 /// How long messages may be on their way back.
 const LONGEST_RETURN: Duration = Duration::from_secs(5);
 
-/// Acknowledgements that may be on their way at once, and how long a queue takes
-/// to apply them; more are forgotten when the channel ends (see `acks`).
-const AT_ONCE: u32 = 12;
-const APPLIED: Duration = Duration::from_millis(40);
+/// The consumer that begins when messages were removed. Its name comes after
+/// those of all windows, so that what it takes goes back behind theirs.
+const LAST: &str = "look-last";
 
 /// A look that goes on.
 pub(crate) struct Looking {
@@ -76,25 +77,22 @@ pub(crate) struct Looking {
     seen: u64,
     bytes: u64,
     removed: u64,
-    /// Acknowledgements since the queue had time for them, and since when.
-    acks: u32,
-    acks_since: Instant,
     /// The broker may drop a message after some deliveries, and a look is one.
     may_drop: bool,
     lost: Lost,
-    /// Keeps others out until the channel ends.
+    /// Keeps others out until everything is back.
+    turn: Option<Turn>,
+}
+
+/// Being the only one who looks at a queue, until this is dropped.
+struct Turn {
+    /// Its own, so that it outlives the one of the messages.
+    _channel: Channel,
     _alone: Consumer,
 }
 
 /// Ends with the connection.
 type Lost = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The only one who looks at a queue.
-struct Entered {
-    channel: Channel,
-    alone: Consumer,
-    lost: Lost,
-}
 
 struct Window {
     tag: ShortString,
@@ -113,11 +111,8 @@ impl Looking {
         queue: &str,
         limit: usize,
     ) -> Result<Option<Self>, PortError> {
-        let Entered {
-            channel,
-            alone,
-            lost,
-        } = enter(&link, queue).await?;
+        let (turn, lost) = enter(&link, queue).await?;
+        let channel = link.channel().await?;
         let Some(counts) = topology::counts(&link, queue).await? else {
             return Ok(None);
         };
@@ -134,9 +129,7 @@ impl Looking {
             seen: 0,
             bytes: 0,
             removed: 0,
-            acks: 0,
-            acks_since: Instant::now(),
-            _alone: alone,
+            turn: Some(turn),
         }))
     }
 
@@ -242,38 +235,66 @@ impl Looking {
         PortError::transient(self.what()).because(why)
     }
 
-    /// Gives the queue time for the acknowledgements that are on their way.
-    async fn applied(&mut self, since: Instant) -> Result<(), PortError> {
-        if self.acks > 0 {
-            sleep(APPLIED.saturating_sub(since.elapsed())).await;
+    /// Returns when the queue is sure to apply what was removed.
+    ///
+    /// A quorum queue's client inside the broker keeps acknowledgements aside
+    /// while many are under way, and forgets them when the channel ends (see
+    /// `acks`). A consumer begins with a command of its own to the queue, and the
+    /// broker answers when that is applied, hence all before it; by its next
+    /// answer it has passed on what it had kept aside.
+    async fn applied(&mut self) -> Result<(), PortError> {
+        if self.removed > 0 {
+            self.answered().await?;
+            let queue = ShortString::from(self.queue.as_str());
+            let manual = BasicConsumeOptions::default();
+            let consume =
+                self.channel
+                    .basic_consume(queue, LAST.into(), manual, FieldTable::default());
+            self.link.within(self.what(), consume).await?;
             self.answered().await?;
         }
-        self.acks = 0;
         Ok(())
     }
 
-    /// The broker has read everything that was sent.
+    /// The broker has read everything that was sent, and lets the next consumer
+    /// have one message.
     async fn answered(&mut self) -> Result<(), PortError> {
         let qos = self.channel.basic_qos(1, BasicQosOptions { global: false });
         self.link.within(self.what(), qos).await
     }
+
+    /// Ends the channel, waits until what was not removed is back, and lets the
+    /// next one look: on a task of its own, which goes on if nobody waits.
+    fn end(&mut self) -> Option<JoinHandle<()>> {
+        let turn = self.turn.take()?;
+        let (link, channel) = (self.link.clone(), self.channel.clone());
+        let (queue, what) = (self.queue.clone(), self.what());
+        let expected = self.ready.saturating_sub(self.removed);
+        let end = async move {
+            let closed = link.within(what, channel.close(200, "OK".into())).await;
+            let returned = back(&link, &queue, expected).await;
+            tracing::trace!(?closed, ?returned, queue, "looked through");
+            drop(turn);
+        };
+        Some(Handle::try_current().ok()?.spawn(end))
+    }
 }
 
 /// Waits until nobody else looks at a queue.
-async fn enter(link: &Link, queue: &str) -> Result<Entered, PortError> {
+async fn enter(link: &Arc<Link>, queue: &str) -> Result<(Turn, Lost), PortError> {
     let what = || format!("be the only one who looks through queue {queue:?}");
     let start = Instant::now();
     loop {
         link.connection().await?;
-        let lost = Box::pin(link.lost());
+        let lost: Lost = Box::pin(link.lost());
         let channel = link.channel().await?;
         match alone(link, &channel, what(), format!("{queue}.look")).await {
             Ok(alone) => {
-                return Ok(Entered {
-                    channel,
-                    alone,
-                    lost,
-                });
+                let turn = Turn {
+                    _channel: channel,
+                    _alone: alone,
+                };
+                return Ok((turn, lost));
             }
             // Someone else is in, or just left.
             Err(refused) if refused.kind == Kind::Permanent => {
@@ -341,13 +362,6 @@ impl Look for Looking {
         let what = format!("remove a message from queue {:?}", self.queue);
         self.link.within(what, ack).await?;
         self.removed += 1;
-        if self.acks == 0 {
-            self.acks_since = Instant::now();
-        }
-        self.acks += 1;
-        if self.acks >= AT_ONCE {
-            self.applied(self.acks_since).await?;
-        }
         Ok(())
     }
 
@@ -355,13 +369,17 @@ impl Look for Looking {
         if let Some(mut window) = self.window.take() {
             self.close(&mut window).await?;
         }
-        self.applied(Instant::now()).await?;
-        let expected = self.ready.saturating_sub(self.removed);
-        let close = self.channel.close(200, ShortString::default());
-        let closed = self.link.within(self.what(), close).await;
-        tracing::trace!(?closed, queue = self.queue, "looked through");
-        let Self { link, queue, .. } = *self;
-        back(&link, &queue, expected).await
+        self.applied().await?;
+        if let Some(end) = self.end() {
+            let _ = end.await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
