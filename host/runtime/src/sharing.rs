@@ -203,6 +203,11 @@ impl Seat {
         }
     }
 
+    /// Was the list of instances read, so that the share follows from it?
+    pub(crate) fn knows_its_share(&self) -> bool {
+        !self.row.state().instances.is_empty()
+    }
+
     /// Another leads it, or it was given back.
     pub(crate) fn left(&self) {
         if let Some(seat) = self.row.state().seats.get_mut(&self.partition) {
