@@ -365,7 +365,7 @@ impl Consumer {
             queue: spec.queue.clone(),
             consumer: spec.name.to_string(),
             prefetch: spec.prefetch,
-            exclusive: spec.lease.is_some(),
+            exclusive: spec.alone(),
         };
         let subscribed = context.broker.subscribe(&request).await;
         subscribed.map_err(|e| e.to_string())
@@ -396,7 +396,7 @@ pub fn topology(spec: &crate::spec::ConsumerSpec) -> Topology {
         } else {
             delay_steps(spec.backoff.max)
         },
-        single_active: spec.lease.is_some(),
+        single_active: spec.alone(),
     }
 }
 
