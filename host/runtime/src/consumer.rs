@@ -269,7 +269,7 @@ impl Consumer {
                         .halt("the store is not the one this host started with");
                     return Term::Failed;
                 }
-                Ok(End::Fenced(FencedBy::Epoch)) => return Term::Failed,
+                Ok(End::Fenced(FencedBy::Epoch)) => return Term::Deposed,
                 Ok(End::Ended(ended)) => {
                     wait = AGAIN;
                     ended.to_string()

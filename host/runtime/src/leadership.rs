@@ -18,7 +18,9 @@ use crate::stop::Stop;
 pub(crate) enum Term {
     /// It was told to stop, and nothing runs any more.
     Over,
-    /// It could not start, or a step was fenced.
+    /// A step was fenced: it does not lead any more.
+    Deposed,
+    /// It could not start.
     Failed,
 }
 
@@ -96,8 +98,9 @@ pub(crate) async fn lead<'a, C>(
                 running = None;
                 match term {
                     Term::Over => Input::Drained,
-                    Term::Failed => {
-                        if let Some(seat) = seat {
+                    Term::Deposed | Term::Failed => {
+                        // One that lost its lease is not unfit to lead.
+                        if let (Some(seat), Term::Failed) = (seat, term) {
                             seat.failed();
                         }
                         lease.handle(Input::StepDown, start.elapsed(), terms);

@@ -137,6 +137,33 @@ async fn a_host_that_can_lead_none_leaves_its_share_to_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_lost_its_leases_is_not_taken_for_one_that_cannot_lead() {
+    let world = World::new();
+    let host = world.host("a", row("work", PARTITIONS)).await;
+    until_spread(&[&host], &[8]).await;
+    for n in 0..PARTITIONS {
+        let lane = format!("l{n}");
+        world
+            .publish(&format!("work.{n}"), &lane, 1..2, "take 1000")
+            .await;
+    }
+    until("all run", async || {
+        host.handlers.calls().len() == PARTITIONS
+    })
+    .await;
+    for partition in all() {
+        world.lose_lease(&partition).await;
+    }
+    let since = world.now();
+    until("all are handled", async || {
+        world.effects().len() == PARTITIONS
+    })
+    .await;
+    let took = world.now() - since;
+    assert!(took < TERMS.ttl, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_that_no_host_can_lead_disturbs_no_other() {
     let world = World::new();
     let specs = || {
