@@ -208,8 +208,8 @@ fn confirmed(next: Option<lapin::Result<lapin::Confirmation>>) -> Result<()> {
     let confirmation = next.context("nothing waits")??;
     ensure!(confirmation.is_ack(), "the broker refused a message");
     if let Some(returned) = confirmation.take_message() {
-        let queue = &returned.delivery.routing_key;
-        bail!("there is no queue {queue:?}: {}", returned.reply_text);
+        let (queue, why) = (&returned.delivery.routing_key, &returned.reply_text);
+        bail!("the broker has no queue {queue} for a message: {why}");
     }
     Ok(())
 }

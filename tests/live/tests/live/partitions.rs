@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_live::{Client, Cluster, reports};
+use holdfast_live::{Client, Cluster, Host, reports};
 use holdfast_servers::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -28,7 +28,17 @@ fn until_spread(cluster: &Cluster, places: &[usize], shares: &[usize]) -> Result
         led.sort_unstable();
         Ok((led == shares).then_some(()))
     })
-    .with_context(|| format!("{:?} instead of {shares:?}", led(cluster, places)))?;
+    .with_context(|| {
+        let told = places
+            .iter()
+            .map(|place| cluster.host(*place).map(Host::output));
+        let told: Vec<String> = told.flatten().collect();
+        let led = led(cluster, places);
+        format!(
+            "{led:?} instead of {shares:?}; they printed:\n{}",
+            told.join("\n")
+        )
+    })?;
     Ok(since.elapsed())
 }
 
