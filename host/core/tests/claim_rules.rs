@@ -86,6 +86,18 @@ fn the_same_token_again_is_the_same_call() {
 }
 
 #[test]
+fn the_same_call_after_its_lock_ran_out_holds_the_claim_anew() {
+    let mut story = Story::new();
+    story.granted(&asks(1));
+    story.after(100 * SECOND);
+    story.granted(&asks(1));
+    story.after(10 * SECOND);
+    let wait = 20 * SECOND;
+    assert_eq!(story.begin(&asks(2)), BeginAnswer::Busy { wait });
+    assert_eq!(story.commit(1, 0), CommitAnswer::Done);
+}
+
+#[test]
 fn a_live_lock_answers_busy_for_the_time_that_is_left() {
     let mut story = Story::new();
     story.granted(&asks(1));

@@ -55,6 +55,41 @@ fn a_commit_on_state_that_moved_writes_nothing() {
 }
 
 #[test]
+fn a_commit_that_was_overtaken_in_its_lane_writes_nothing_and_is_stale() {
+    for last in [5, 6, u64::MAX] {
+        let mut story = Story::new();
+        let asked = asks(1).number(5);
+        story.granted(&asked);
+        story.scope.last_sequence = Some(last);
+        let before = story.record.clone();
+        assert_eq!(story.commit_number(1, 5), CommitAnswer::StateMoved);
+        assert_eq!(story.record, before);
+        assert_eq!(story.abandon(1), StepAnswer::Ok);
+        let stale = BeginAnswer::Stale { last };
+        assert_eq!(story.begin(&asks(2).number(5)), stale);
+    }
+    let mut story = Story::new();
+    story.granted(&asks(1).number(5));
+    story.scope.last_sequence = Some(4);
+    assert_eq!(story.commit_number(1, 5), CommitAnswer::Done);
+    story.scope.last_sequence = Some(5);
+    assert_eq!(
+        story.commit_number(1, 5),
+        CommitAnswer::Done,
+        "the same call"
+    );
+}
+
+#[test]
+fn a_replayed_message_commits_although_its_lane_went_on() {
+    let mut story = in_state(StateName::Parked);
+    story.scope.last_sequence = Some(9);
+    assert_eq!(story.replay(), ReleaseAnswer::Released);
+    story.granted(&asks(2).number(5).body("body"));
+    assert_eq!(story.commit_number(2, 5), CommitAnswer::Done);
+}
+
+#[test]
 fn a_failure_keeps_the_claim_for_its_side_and_frees_the_lock() {
     let mut story = in_state(StateName::Running);
     assert_eq!(story.fail(1, "the bank said no"), StepAnswer::Ok);

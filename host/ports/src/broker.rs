@@ -114,7 +114,7 @@ pub struct Topology {
     /// The steps of the delay queues; empty when none are needed (ordered
     /// consumers wait in the host).
     pub delays: Vec<Duration>,
-    /// Only one consumer at a time gets messages (leased consumers).
+    /// Only one consumer at a time gets messages (ordered or leased consumers).
     pub single_active: bool,
 }
 

@@ -215,7 +215,7 @@ impl Consumer {
         let show = |standing: Standing| {
             let epoch = match standing {
                 Standing::Leads(epoch) => Some(epoch),
-                Standing::Follows | Standing::Apart => None,
+                Standing::Unknown | Standing::Follows | Standing::Apart => None,
             };
             gauge!("holdfast_lease_leader", &labels).set(if epoch.is_some() { 1.0 } else { 0.0 });
             #[expect(
@@ -225,7 +225,9 @@ impl Consumer {
             gauge!("holdfast_lease_epoch", &labels).set(epoch.unwrap_or(0) as f64);
             self.shown().1 = epoch;
             match (standing, self.unfit().clone()) {
-                (Standing::Leads(_), _) => self.show(Phase::Starting),
+                // It is no follower before it heard that another leads: whoever waits
+                // until it is ready may rely on the queue to be there.
+                (Standing::Unknown | Standing::Leads(_), _) => self.show(Phase::Starting),
                 (Standing::Apart, Some(why)) => self.show(Phase::Waiting(why)),
                 (Standing::Follows | Standing::Apart, _) => self.show(Phase::Follower),
             }
@@ -267,7 +269,7 @@ impl Consumer {
                         .halt("the store is not the one this host started with");
                     return Term::Failed;
                 }
-                Ok(End::Fenced(FencedBy::Epoch)) => return Term::Failed,
+                Ok(End::Fenced(FencedBy::Epoch)) => return Term::Deposed,
                 Ok(End::Ended(ended)) => {
                     wait = AGAIN;
                     ended.to_string()
@@ -363,7 +365,7 @@ impl Consumer {
             queue: spec.queue.clone(),
             consumer: spec.name.to_string(),
             prefetch: spec.prefetch,
-            exclusive: spec.lease.is_some(),
+            exclusive: spec.alone(),
         };
         let subscribed = context.broker.subscribe(&request).await;
         subscribed.map_err(|e| e.to_string())
@@ -394,7 +396,7 @@ pub fn topology(spec: &crate::spec::ConsumerSpec) -> Topology {
         } else {
             delay_steps(spec.backoff.max)
         },
-        single_active: spec.lease.is_some(),
+        single_active: spec.alone(),
     }
 }
 

@@ -174,7 +174,14 @@ impl Guard {
         };
         match broker.incarnation(&self.service, None).await? {
             Some(copy) => {
-                if !self.compare(Some(&current), &copy, name) {
+                // What this host saw last may be older than the copy: other hosts
+                // raised the pulse, and told the broker, since.
+                let found = self.store.open(Open::Look).await?;
+                let found = found.map(|found| incarnation::Incarnation {
+                    id: found.id,
+                    pulse: found.pulse,
+                });
+                if !self.compare(found.as_ref(), &copy, name) {
                     return Ok(());
                 }
             }

@@ -18,13 +18,17 @@ use crate::stop::Stop;
 pub(crate) enum Term {
     /// It was told to stop, and nothing runs any more.
     Over,
-    /// It could not start, or a step was fenced.
+    /// A step was fenced: it does not lead any more.
+    Deposed,
+    /// It could not start.
     Failed,
 }
 
 /// What this instance is, as far as it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
+    /// It has not heard yet whether somebody leads.
+    Unknown,
     /// It leads under this epoch.
     Leads(u64),
     /// Another instance leads.
@@ -76,7 +80,8 @@ pub(crate) async fn lead<'a, C>(
     // Kept over the rounds, so that no news is missed between two of them.
     let mut news = store.changed();
     let mut leaving = false;
-    show(Standing::Apart);
+    let mut unheard = true;
+    show(Standing::Unknown);
     loop {
         let timeout = lease.next_timeout().map(|at| start + at);
         let following = matches!(lease, Lease::Follower { .. });
@@ -93,8 +98,9 @@ pub(crate) async fn lead<'a, C>(
                 running = None;
                 match term {
                     Term::Over => Input::Drained,
-                    Term::Failed => {
-                        if let Some(seat) = seat {
+                    Term::Deposed | Term::Failed => {
+                        // One that lost its lease is not unfit to lead.
+                        if let (Some(seat), Term::Failed) = (seat, term) {
                             seat.failed();
                         }
                         lease.handle(Input::StepDown, start.elapsed(), terms);
@@ -124,11 +130,19 @@ pub(crate) async fn lead<'a, C>(
             continue;
         }
         if matches!(input, Input::Held { .. }) {
+            unheard = false;
             show(Standing::Follows);
         }
         let mut command = lease.handle(input, start.elapsed(), terms);
-        if command == Some(Command::Acquire) && seat.is_some_and(|seat| !seat.may_take()) {
+        if command == Some(Command::Acquire)
+            && let Some(seat) = seat
+            && !seat.may_take()
+        {
             // It leads its share of the row: as good as held by another.
+            if unheard && seat.knows_its_share() {
+                unheard = false;
+                show(Standing::Apart);
+            }
             let left = terms.retry;
             command = lease.handle(Input::Held { left }, start.elapsed(), terms);
         }

@@ -50,6 +50,8 @@ struct State {
 struct Place {
     /// It leads this partition, or asks for it.
     taken: bool,
+    /// It was not asked for, since others were that are as many as the share.
+    passed_over: bool,
     /// It was told to give it back.
     giving_back: bool,
     /// Messages flow.
@@ -197,16 +199,31 @@ impl Seat {
         match state.seats.get_mut(&self.partition) {
             Some(seat) => {
                 seat.taken |= room;
+                seat.passed_over = !seat.taken;
                 seat.taken
             }
             None => false,
         }
     }
 
-    /// Another leads it, or it was given back.
+    /// Was the list of instances read, so that the share follows from it?
+    pub(crate) fn knows_its_share(&self) -> bool {
+        !self.row.state().instances.is_empty()
+    }
+
+    /// Another leads it, or it was given back. It is the turn of one that was
+    /// passed over, which may be free.
     pub(crate) fn left(&self) {
-        if let Some(seat) = self.row.state().seats.get_mut(&self.partition) {
-            (seat.taken, seat.giving_back, seat.consuming) = (false, false, false);
+        let mut state = self.row.state();
+        let Some(seat) = state.seats.get_mut(&self.partition) else {
+            return;
+        };
+        let was_taken = seat.taken;
+        (seat.taken, seat.giving_back, seat.consuming) = (false, false, false);
+        let mut others = state.seats.values_mut();
+        if was_taken && let Some(next) = others.find(|other| other.passed_over) {
+            next.passed_over = false;
+            next.call.notify_one();
         }
     }
 

@@ -71,6 +71,15 @@ impl ConsumerSpec {
         self.order.mode != Mode::None
     }
 
+    /// Is one consumer at a time to have messages of the queue? An order needs
+    /// that without a lease, too: after a lost connection the broker may not know
+    /// yet that the old one is gone, and would give the new one what lies behind
+    /// the messages that the old one still has.
+    #[must_use]
+    pub fn alone(&self) -> bool {
+        self.lease.is_some() || self.ordered()
+    }
+
     /// The rules that all sides of the group share, for the store to compare.
     #[must_use]
     pub fn group_rules(&self) -> Vec<(String, String)> {

@@ -1,6 +1,6 @@
 //! A client of the broker that shares nothing with the host.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
@@ -76,10 +76,11 @@ impl Client {
         Ok(())
     }
 
-    /// Publishes messages (id and body) persistently, each confirmed.
+    /// Publishes messages (id and body) persistently, each confirmed and taken
+    /// by the queue.
     ///
     /// # Errors
-    /// When one is not confirmed.
+    /// When one is not confirmed, or there is no such queue.
     pub async fn publish<I>(&self, queue: &str, messages: I) -> Result<usize>
     where
         I: IntoIterator<Item = (String, Vec<u8>)>,
@@ -91,7 +92,11 @@ impl Client {
                 .with_delivery_mode(2)
                 .with_message_id(ShortString::from(id))
                 .with_content_type("application/json".into());
-            let options = BasicPublishOptions::default();
+            // A broker confirms what it throws away for want of a queue.
+            let options = BasicPublishOptions {
+                mandatory: true,
+                ..BasicPublishOptions::default()
+            };
             waiting.push(
                 self.channel
                     .basic_publish("".into(), queue.into(), options, &body, properties)
@@ -202,5 +207,9 @@ pub(crate) fn texts(headers: &FieldTable) -> Vec<(String, String)> {
 fn confirmed(next: Option<lapin::Result<lapin::Confirmation>>) -> Result<()> {
     let confirmation = next.context("nothing waits")??;
     ensure!(confirmation.is_ack(), "the broker refused a message");
+    if let Some(returned) = confirmation.take_message() {
+        let (queue, why) = (&returned.delivery.routing_key, &returned.reply_text);
+        bail!("the broker has no queue {queue} for a message: {why}");
+    }
     Ok(())
 }

@@ -199,9 +199,11 @@ impl Checked {
         before: Option<&Row>,
     ) {
         let granted = matches!(answer, BeginAnswer::Granted { .. });
-        let wrote = record.is_some();
+        let repeated = before.is_some_and(|row| {
+            row.token == Some(call.token) && matches!(row.state, State::Running { .. })
+        });
         self.keep(world, about.key, record);
-        if !granted || !wrote {
+        if !granted || repeated {
             if granted {
                 self.seen.met(Met::GrantedAgain);
             }
@@ -244,8 +246,13 @@ impl Checked {
             outbox: outbox.iter().count(),
             state_version: compares.then_some(u64::from(read)),
             current_version: u64::from(version),
+            sequence: self.message(call.message).sequence.map(u64::from),
         };
-        let Decision { answer, record } = steps::commit(record, shown, facts, scope);
+        let mut scope = *scope;
+        if self.setup.keeps(Rule::SequenceCompared) {
+            scope.last_sequence = world.store.sequences[about.lane].map(u64::from);
+        }
+        let Decision { answer, record } = steps::commit(record, shown, facts, &scope);
         if record.is_none() {
             return answer;
         }

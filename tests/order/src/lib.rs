@@ -36,7 +36,7 @@ use holdfast_core::time::Micros;
 use holdfast_embedded::{EmbeddedBroker, EmbeddedStore, Faults, FaultyStore};
 use holdfast_ports::broker::Broker;
 use holdfast_ports::message::{Header, Outgoing, Target};
-use holdfast_ports::store::{SharedStore, Slot};
+use holdfast_ports::store::{LeaseName, SharedStore, Slot, Store as _};
 use holdfast_runtime::consumer::Phase;
 use holdfast_runtime::host::{Host, Parts};
 use holdfast_runtime::spec::{Batch, ConsumerSpec, Mode, OnPoison, Order, Source, Surroundings};
@@ -192,6 +192,21 @@ impl World {
             self.effects().len() >= count && self.queued(queue) == (0, 0)
         })
         .await;
+    }
+
+    /// The store forgets who leads a consumer; nobody is told.
+    ///
+    /// # Panics
+    /// When nobody leads it.
+    pub async fn lose_lease(&self, consumer: &str) {
+        let lease = LeaseName {
+            group: Group::new(consumer).expect("a name"),
+            consumer: Consumer::new(consumer).expect("a name"),
+        };
+        let leader = self.store.leader(&lease).await.expect("the store answers");
+        let owner = leader.expect("somebody leads").owner;
+        let given = self.store.give_back(&lease, owner).await;
+        given.expect("the store answers");
     }
 
     /// The time since the world began.

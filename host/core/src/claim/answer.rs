@@ -105,7 +105,8 @@ pub enum CommitAnswer {
     /// Effects are stored, there is nothing to publish, the claim is done.
     Done,
     /// The state that the handler read was changed by another message in the
-    /// meantime; nothing was written. The attempt may be repeated.
+    /// meantime, or the lane has applied a sequence that is not below this
+    /// message's; nothing was written. The attempt may be repeated.
     StateMoved,
     /// The token is no longer the claim's; nothing was written.
     Lost,

@@ -191,7 +191,16 @@ fn own(mut record: Record, facts: &BeginFacts, scope: &Scope) -> Decision<BeginA
         State::Parked { reason } => {
             return Decision::unchanged(BeginAnswer::Parked { reason: *reason });
         }
-        State::Running { .. } if repeated => return Decision::unchanged(granted(&record)),
+        State::Running { epoch, .. } if repeated => {
+            // The handler is called when this answer arrives, so that the lock
+            // counts from now: that of the first call may have run out while the
+            // store was away.
+            record.state = State::Running {
+                lock_until: scope.now.plus(facts.lock),
+                epoch: *epoch,
+            };
+            return Decision::write(granted(&record), record);
+        }
         State::Running { lock_until, epoch } => {
             let deposed =
                 matches!((epoch, facts.epoch), (Some(theirs), Some(ours)) if theirs < &ours);

@@ -23,6 +23,8 @@ pub struct CommitFacts {
     pub state_version: Option<u64>,
     /// The version of that state in the store.
     pub current_version: u64,
+    /// The sequence of the message, where the consumer has them.
+    pub sequence: Option<u64>,
 }
 
 /// Records success: effects go to the store with the claim, or nothing does.
@@ -55,6 +57,13 @@ pub fn commit(
         .state_version
         .is_some_and(|read| read != facts.current_version)
     {
+        return Decision::unchanged(CommitAnswer::StateMoved);
+    }
+    // Two sides may run messages of one lane at the same time, where their queues
+    // differ in order: the earlier one must not take effect after the later one.
+    // It is found stale when it is asked for again.
+    let overtaken = facts.sequence.is_some() && facts.sequence <= scope.last_sequence;
+    if overtaken && !record.replayed {
         return Decision::unchanged(CommitAnswer::StateMoved);
     }
     let mut record = record.clone();

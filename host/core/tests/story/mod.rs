@@ -145,6 +145,11 @@ impl Story {
         self.commit_on(token, outbox, Some(4), 4)
     }
 
+    /// The same of a message with this number.
+    pub(crate) fn commit_number(&mut self, token: u64, sequence: u64) -> CommitAnswer {
+        self.commit_as(token, 0, (None, 0), Some(sequence))
+    }
+
     pub(crate) fn commit_on(
         &mut self,
         token: u64,
@@ -152,10 +157,21 @@ impl Story {
         state_version: Option<u64>,
         current_version: u64,
     ) -> CommitAnswer {
+        self.commit_as(token, outbox, (state_version, current_version), None)
+    }
+
+    fn commit_as(
+        &mut self,
+        token: u64,
+        outbox: usize,
+        (state_version, current_version): (Option<u64>, u64),
+        sequence: Option<u64>,
+    ) -> CommitAnswer {
         let facts = CommitFacts {
             outbox,
             state_version,
             current_version,
+            sequence,
         };
         let decision = steps::commit(self.record.as_ref(), self.shown(token), facts, &self.scope);
         self.keep(decision)

@@ -217,13 +217,18 @@ pub(super) fn commit(
     same_store: bool,
 ) -> Result<CommitAnswer, Stop> {
     let before = Before::load(rows, at)?;
-    let scope = scope(rows, at, shown.epoch, same_store)?;
+    let mut scope = scope(rows, at, shown.epoch, same_store)?;
     let lane = commit.lane.as_ref();
+    let applied = keys::last_sequence(at, lane);
+    if commit.sequence.is_some() {
+        scope.last_sequence = rows.get(&applied)?;
+    }
     let mut values: StoredValues = rows.get(&keys::state(at, lane))?.unwrap_or_default();
     let facts = CommitFacts {
         outbox: commit.effects.outbox.len(),
         state_version: commit.effects.state_version,
         current_version: values.version,
+        sequence: commit.sequence,
     };
     let Decision { mut answer, record } =
         steps::commit(before.record.as_ref(), shown, facts, &scope);
@@ -235,10 +240,9 @@ pub(super) fn commit(
     }
     countable(at, &commit.effects.outbox)?;
     if let Some(sequence) = commit.sequence {
-        let key = keys::last_sequence(at, lane);
-        let last: Option<u64> = rows.get(&key)?;
+        let last = scope.last_sequence;
         let last = last.map_or(sequence, |last| last.max(sequence));
-        rows.put(&key, &last, Some(at.keep))?;
+        rows.put(&applied, &last, Some(at.keep))?;
     }
     if !commit.effects.state.is_empty() {
         apply(&mut values.values, commit.effects.state);

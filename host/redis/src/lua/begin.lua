@@ -92,6 +92,8 @@ elseif r.state == 'P' then
   return {7, r.reason}
 elseif r.state == 'R' then
   if repeated then
+    r.lock_until = lock_until
+    keep(key, r, keep_ms)
     return granted()
   end
   local deposed = r.epoch and epoch ~= '' and r.epoch < tonumber(epoch)

@@ -7,7 +7,8 @@
 -- outbox or '', 9 number of state changes, then of each 's', name, value or 'd',
 -- name, '', then of each message the number of its counter (1 for KEYS[6]) or
 -- '', all or none.
--- Answers 1 done, {2, minted} committed, 3 state moved, 4 lost.
+-- Answers 1 done, {2, minted} committed, 3 state moved or sequence overtaken, 4
+-- lost.
 local key, token, keep_ms, epoch = KEYS[1], ARGV[2], ARGV[3], ARGV[4] or ''
 local known, id = unpack(redis.call('MGET', key, KEYS[2]))
 if ARGV[1] ~= '' and id ~= ARGV[1] then
@@ -55,6 +56,9 @@ if read ~= '' or changes > 0 then
   if read ~= '' and read ~= version then
     return 3
   end
+end
+if last and sequence <= last and not r.replayed then
+  return 3
 end
 
 -- From here on everything is written. The counters go first: of all writes

@@ -125,7 +125,8 @@ impl Model {
             .map_or(0, |(version, _)| *version)
     }
 
-    /// The answer, and whether something was written.
+    /// The answer, and whether something but the lock of a repeated call was
+    /// written.
     pub(crate) fn begin(&mut self, asked: &Begin) -> (Begun, bool) {
         let key = asked.at.key.as_str();
         let facts: &BeginFacts = &asked.facts;
@@ -134,8 +135,12 @@ impl Model {
             last_sequence: facts.sequence.and(self.sequences.get(&lane).copied()),
             ..self.scope()
         };
-        let decision = begin(self.records.get(key), facts, &scope);
-        let wrote = self.keep(key, &decision);
+        let before = self.records.get(key);
+        let repeated = before.is_some_and(|record| {
+            record.token == Some(facts.token) && matches!(record.state, State::Running { .. })
+        });
+        let decision = begin(before, facts, &scope);
+        let wrote = self.keep(key, &decision) && !repeated;
         let outbox = self.outboxes.get(key).cloned().unwrap_or_default();
         let answer = match decision.answer {
             BeginAnswer::Granted {
@@ -209,8 +214,16 @@ impl Model {
             outbox: effects.outbox.len(),
             state_version: effects.state_version,
             current_version: self.version(key, commit.lane.as_ref()),
+            sequence: commit.sequence,
         };
-        let decision = steps::commit(self.records.get(key), shown, facts, &self.scope());
+        let lane = commit.lane.as_ref().map(|lane| lane.as_str().to_owned());
+        let scope = Scope {
+            last_sequence: commit
+                .sequence
+                .and_then(|_| self.sequences.get(&lane).copied()),
+            ..self.scope()
+        };
+        let decision = steps::commit(self.records.get(key), shown, facts, &scope);
         if self.keep(key, &decision) {
             self.apply(key, commit);
         }

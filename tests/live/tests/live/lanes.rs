@@ -1,4 +1,5 @@
-//! A lane that fails for long stops no other.
+//! A lane that fails for long stops no other; a lane that is halted waits for an
+//! operator.
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ async fn a_lane_that_fails_with_200_messages_behind_it_slows_no_other() -> Resul
     let alone = run(&client, host, "alone").await?;
 
     let bad = |n: usize| {
-        let fails = if n == 0 { r#""fail_times":100,"# } else { "" };
+        let fails = if n == 0 { r#""fail_times":330,"# } else { "" };
         (format!("bad-{n}"), body("bad", fails))
     };
     let since = Instant::now();
@@ -82,7 +83,7 @@ async fn a_lane_that_fails_with_200_messages_behind_it_slows_no_other() -> Resul
     eprintln!(
         "2000 messages in 20 lanes: {alone:?} alone, {beside:?} beside a lane that failed for {failed:?}"
     );
-    ensure!(failed > Duration::from_secs(20), "{failed:?}");
+    ensure!(failed > Duration::from_secs(60), "{failed:?}");
     ensure!(
         beside < alone.mul_f64(2.0) + Duration::from_secs(1),
         "{beside:?} beside, {alone:?} alone"
@@ -113,5 +114,114 @@ async fn a_lane_that_fills_the_prefetch_is_reported() -> Result<()> {
     cluster.settle(&client, &["work".to_owned()], LIMIT).await?;
     ensure!(host.metric("holdfast_prefetch_full", &[])? == 0.0);
     ensure!(reported(&client, "bad").await?.len() == 100);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_halted_lane_outlives_its_host_and_goes_on_when_an_operator_says_so() -> Result<()> {
+    let more = "[consumers.work.order]\nmode = \"lanes\"\nkey = \"json:/lane\"\n\
+                on-poison = \"halt\"\n[consumers.work.lease]\nttl = \"2s\"\nrenew = \"500ms\"\n";
+    let mut cluster = Cluster::start(2, more).await?;
+    let client = cluster.client().await?;
+    let poison = [(
+        "p".to_owned(),
+        br#"{"lane":"a b","reject":"poison"}"#.to_vec(),
+    )];
+    let behind = (0..5).map(|n| (format!("a-{n}"), body("a b", "")));
+    client
+        .publish("work", poison.into_iter().chain(behind))
+        .await?;
+    client
+        .publish("work", (0..50).map(|n| (format!("b-{n}"), body("b", ""))))
+        .await?;
+    let (leader, _) = cluster.leader("work", &[0, 1])?;
+    let halted = |cluster: &Cluster, place: usize| -> Result<Option<serde_json::Value>> {
+        let row = cluster.row(place, "work")?;
+        Ok(row["halted"]
+            .as_array()
+            .and_then(|halted| halted.first().cloned()))
+    };
+    // Every host tells of it.
+    for place in [0, 1] {
+        let lane = wait_for("the lane to be halted", LIMIT, || halted(&cluster, place))?;
+        ensure!(lane["lane"] == "a b" && lane["key"] == "p", "{lane}");
+        ensure!(
+            lane["reason"] == "rejected" && lane["error"] == "poison",
+            "{lane}"
+        );
+        let host = cluster.host(place)?;
+        ensure!(host.metric("holdfast_halted_lanes", &[])? == 1.0);
+        let (status, detail) = host.get("/readyz")?;
+        ensure!(
+            status == 200 && detail.contains("\"halted_lanes\":1"),
+            "{status} {detail}"
+        );
+    }
+    wait_for("the other lane", LIMIT, || {
+        Ok((completed(cluster.host(leader)?)? >= 50.0).then_some(()))
+    })?;
+    let claim = cluster.host(leader)?.json("/api/v1/claims/work/p")?;
+    ensure!(claim["state"] == "parking", "{claim}");
+    ensure!(
+        client.depth("work.dead").await? == 0,
+        "its letter is written"
+    );
+
+    cluster.take(leader)?.kill()?;
+    cluster.restart(leader)?;
+    cluster.host(leader)?.wait_ready()?;
+    let (_, _) = cluster.leader("work", &[0, 1])?;
+    client
+        .publish("work", [("b-50".to_owned(), body("b", ""))])
+        .await?;
+    wait_for("the other lane goes on", LIMIT, || {
+        let claims = cluster
+            .host(leader)?
+            .json("/api/v1/claims?group=work&state=done")?;
+        let claims = claims.as_array().map_or(0, Vec::len);
+        Ok((claims == 51).then_some(()))
+    })?;
+    ensure!(cluster.row(leader, "work")?["halted"][0]["key"] == "p");
+
+    // Asked of a host that may not be the one that leads.
+    let asked = cluster.setup(leader);
+    let (code, _, error) = asked.command(&["resume", "work", "--lane", "other"])?;
+    ensure!(
+        code == 1 && error.contains("no lane \"other\""),
+        "{code} {error}"
+    );
+    let words = ["resume", "work", "--lane", "a b", "--halt-again"];
+    let (code, said, error) = asked.command(&words)?;
+    ensure!(
+        code == 0 && said.contains("lane a b goes on"),
+        "{code} {said} {error}"
+    );
+    wait_for("it halts again", LIMIT, || {
+        let claim = cluster.host(leader)?.json("/api/v1/claims/work/p")?;
+        let history = claim["history"].as_array();
+        let parked = history
+            .into_iter()
+            .flatten()
+            .filter(|step| step["step"] == "park");
+        Ok((parked.count() == 2).then_some(()))
+    })?;
+    ensure!(client.depth("work.dead").await? == 0);
+    wait_for("it is shown as halted again", LIMIT, || {
+        halted(&cluster, leader)
+    })?;
+    let (code, said, _) = asked.command(&["resume", "work"])?;
+    ensure!(
+        code == 0 && said.contains("work: resumed") && said.contains("a b"),
+        "{said}"
+    );
+    cluster.settle(&client, &["work".to_owned()], LIMIT).await?;
+    let letters = client.take_all("work.dead").await?;
+    ensure!(letters.len() == 1 && letters[0].id == "p", "{letters:?}");
+    ensure!(letters[0].header("x-holdfast-reason") == Some("rejected"));
+    let expected: Vec<String> = (0..5).map(|n| format!("a-{n}")).collect();
+    ensure!(reported(&client, "a b").await? == expected);
+    wait_for("no lane is halted", LIMIT, || {
+        Ok(halted(&cluster, leader)?.is_none().then_some(()))
+    })?;
     Ok(())
 }

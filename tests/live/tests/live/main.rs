@@ -10,3 +10,4 @@ mod main_job;
 mod operating;
 mod order;
 mod outbound;
+mod partitions;

@@ -99,3 +99,21 @@ async fn a_halted_lane_is_handed_back_again_and_again_and_stays_halted() {
     })
     .await;
 }
+
+/// A lost connection of which the broker does not know yet is a consumer that
+/// has messages and does nothing with them.
+#[tokio::test(start_paused = true)]
+async fn without_a_lease_too_one_consumer_at_a_time_has_messages() {
+    let world = World::new();
+    let first = world.host("first", vec![spec("work")]).await;
+    world.publish("work", "a", 1..2, "take 20000").await;
+    world.publish("work", "a", 2..9, "ok").await;
+    until("it runs", async || first.handlers.calls().len() == 1).await;
+    let second = world.host("second", vec![spec("work")]).await;
+    world.publish("work", "a", 9..200, "ok").await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(second.handlers.calls(), [], "it was given later ones");
+    first.die().await;
+    world.until_handled("work", 199).await;
+    assert_eq!(world.effects(), keys("a", 1..200));
+}

@@ -21,6 +21,28 @@ async fn two(world: &World) -> (TestHost, TestHost) {
     (first, second)
 }
 
+/// Whoever waits until a host is ready may rely on its queue to be there: a
+/// follower follows somebody who consumes.
+#[tokio::test(start_paused = true)]
+async fn a_host_follows_only_once_it_heard_that_another_leads() {
+    let world = World::new();
+    let first = world.host("first", vec![leased("work")]).await;
+    first.faults.delay(Duration::from_secs(3));
+    until("it leads", async || {
+        let phase = first.phase("work");
+        assert_ne!(phase, Some(Phase::Follower), "whom does it follow?");
+        phase == Some(Phase::Consuming)
+    })
+    .await;
+    let second = world.host("second", vec![leased("work")]).await;
+    second.faults.delay(Duration::from_secs(3));
+    until("it follows", async || {
+        second.phase("work") == Some(Phase::Follower)
+    })
+    .await;
+    assert!(second.faults.calls().contains(&"acquire"), "it did not ask");
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_host_at_a_time_consumes() {
     let world = World::new();

@@ -69,6 +69,27 @@ async fn a_new_host_has_its_share_within_two_lease_times_and_a_dead_ones_is_take
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
+/// Partitions that are led by others are asked for, too, and must not be in the
+/// way of the free ones.
+#[tokio::test(start_paused = true)]
+async fn a_free_partition_is_found_among_those_that_others_lead() {
+    let world = World::new();
+    let first = world.host("a", row("work", PARTITIONS)).await;
+    until_spread(&[&first], &[8]).await;
+    let mut longest = Duration::ZERO;
+    for name in ["b", "c", "d"] {
+        let since = world.now();
+        let next = world.host(name, row("work", PARTITIONS)).await;
+        next.faults.delay(Duration::from_millis(20));
+        until_spread(&[&first, &next], &[4, 4]).await;
+        longest = longest.max(world.now() - since);
+        next.drain().await;
+        until_spread(&[&first], &[8]).await;
+    }
+    println!("{longest:?}");
+    assert!(longest < TERMS.retry, "{longest:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_not_to_be_moved_stays_where_it_is() {
     let world = World::new();
@@ -134,6 +155,33 @@ async fn a_host_that_can_lead_none_leaves_its_share_to_the_others() {
         unled < Duration::from_mins(1),
         "some unled for {unled:?} of an hour"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_lost_its_leases_is_not_taken_for_one_that_cannot_lead() {
+    let world = World::new();
+    let host = world.host("a", row("work", PARTITIONS)).await;
+    until_spread(&[&host], &[8]).await;
+    for n in 0..PARTITIONS {
+        let lane = format!("l{n}");
+        world
+            .publish(&format!("work.{n}"), &lane, 1..2, "take 1000")
+            .await;
+    }
+    until("all run", async || {
+        host.handlers.calls().len() == PARTITIONS
+    })
+    .await;
+    for partition in all() {
+        world.lose_lease(&partition).await;
+    }
+    let since = world.now();
+    until("all are handled", async || {
+        world.effects().len() == PARTITIONS
+    })
+    .await;
+    let took = world.now() - since;
+    assert!(took < TERMS.ttl, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

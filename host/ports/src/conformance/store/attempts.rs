@@ -11,6 +11,7 @@ cases![
     a_new_key_is_granted_to_its_owner_as_attempt_one,
     the_same_begin_again_is_the_same_attempt,
     a_live_lock_keeps_other_attempts_waiting,
+    a_begin_asked_again_holds_the_lock_anew,
     an_expired_lock_lets_the_next_attempt_begin_and_counts_the_crash,
     a_failed_claim_is_kept_and_its_error_shown_to_the_next_attempt,
     an_abandoned_attempt_does_not_count,
@@ -60,6 +61,18 @@ async fn a_live_lock_keeps_other_attempts_waiting(bed: Bed) {
         ),
         other => panic!("{other:?}"),
     }
+}
+
+async fn a_begin_asked_again_holds_the_lock_anew(bed: Bed) {
+    let message = bed.message("k").lock_ms(1);
+    let first = message.granted().await;
+    let message = message.lock_ms(60_000);
+    assert_eq!(message.granted().await.attempt, first.attempt);
+    match message.again().begin().await {
+        BeginAnswer::Busy { wait } => assert!(wait > Duration::from_secs(30), "{wait:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(message.commit().await, CommitAnswer::Done);
 }
 
 async fn an_expired_lock_lets_the_next_attempt_begin_and_counts_the_crash(bed: Bed) {

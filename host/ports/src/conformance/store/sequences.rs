@@ -4,6 +4,7 @@ use holdfast_core::claim::{BeginAnswer, CommitAnswer, ReleaseAnswer, StateName, 
 
 use super::bed::{Bed, Message};
 use super::cases;
+use crate::message::{Effects, StateChange};
 
 cases![
     a_number_that_is_not_above_the_last_applied_is_stale,
@@ -12,6 +13,7 @@ cases![
     lanes_have_numbers_of_their_own,
     only_a_commit_raises_the_last_number,
     a_failed_attempt_that_is_overtaken_becomes_stale,
+    a_commit_that_is_overtaken_writes_nothing_and_becomes_stale,
     a_replayed_message_is_exempt_and_does_not_lower_the_last_number,
 ];
 
@@ -94,6 +96,27 @@ async fn a_failed_attempt_that_is_overtaken_becomes_stale(bed: Bed) {
     three.granted().await;
     assert_eq!(three.fail("no").await, StepAnswer::Ok);
     numbered(&bed, 4).done().await;
+    let stale = BeginAnswer::Stale { last: 4 };
+    assert_eq!(three.again().begin().await, stale);
+}
+
+async fn a_commit_that_is_overtaken_writes_nothing_and_becomes_stale(bed: Bed) {
+    // As on two sides whose queues have the lane in different orders.
+    let three = numbered(&bed, 3);
+    three.granted().await;
+    let four = numbered(&bed, 4);
+    let read = four.granted().await.state;
+    four.done().await;
+    let effects = Effects {
+        state: vec![StateChange::Set("total".to_owned(), vec![3])],
+        ..Effects::default()
+    };
+    let overtaken = three.commit_with(effects).await;
+    assert_eq!(overtaken, CommitAnswer::StateMoved);
+    assert_eq!(three.commit().await, CommitAnswer::StateMoved);
+    let after = numbered(&bed, 5).granted().await.state;
+    assert_eq!(after, read, "nothing was written");
+    assert_eq!(three.abandon().await, StepAnswer::Ok);
     let stale = BeginAnswer::Stale { last: 4 };
     assert_eq!(three.again().begin().await, stale);
 }
