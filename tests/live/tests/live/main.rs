@@ -10,3 +10,5 @@ mod main_job;
 mod operating;
 mod order;
 mod outbound;
+mod same_store;
+mod topologies;
