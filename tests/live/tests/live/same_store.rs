@@ -40,7 +40,10 @@ fn expect_halted(cluster: &Cluster, why: &str) -> Result<()> {
     for place in cluster.running() {
         let host = cluster.host(place)?;
         wait_for("the host to say what to do", LIMIT, || {
-            let (status, detail) = host.get("/readyz")?;
+            // One that was just started may not listen yet.
+            let Ok((status, detail)) = host.get("/readyz") else {
+                return Ok(None);
+            };
             let said = detail.contains(why) && detail.contains("holdfast store accept");
             Ok((status == 503 && said).then_some(()))
         })
