@@ -204,7 +204,8 @@ impl Consumer {
 
     fn held(&self, paused: bool, gate: &Gate) -> Option<Phase> {
         match gate {
-            Gate::Unknown => Some(Phase::Waiting(UNKNOWN.into())),
+            Gate::Unknown(why) if why.is_empty() => Some(Phase::Waiting(UNKNOWN.into())),
+            Gate::Unknown(why) => Some(Phase::Waiting(format!("{UNKNOWN}: {why}"))),
             Gate::Halted(why) => Some(Phase::Waiting(why.clone())),
             Gate::Open if paused => Some(Phase::Paused),
             Gate::Open => None,

@@ -35,8 +35,8 @@ use self::copies::Copies;
 /// May messages be handled?
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// The store has not been seen yet.
-    Unknown,
+    /// The store has not been seen yet; and why, once that was tried.
+    Unknown(String),
     /// Yes.
     Open,
     /// No, and why.
@@ -83,7 +83,7 @@ impl Guard {
         service: &str,
         brokers: BTreeMap<String, Arc<dyn Broker>>,
     ) -> Self {
-        let (gate, _) = watch::channel(Gate::Unknown);
+        let (gate, _) = watch::channel(Gate::Unknown(String::new()));
         Self {
             store,
             copies: Copies::new(service, brokers),
@@ -133,7 +133,13 @@ impl Guard {
         let _turn = self.turn.lock().await;
         let gate = self.gate.borrow().clone();
         match gate {
-            Gate::Unknown => self.first_look().await,
+            Gate::Unknown(_) => {
+                let looked = self.first_look().await;
+                if let Err(error) = &looked {
+                    self.gate.send_replace(Gate::Unknown(error.to_string()));
+                }
+                looked
+            }
             Gate::Open => self.beat().await,
             Gate::Halted(_) => self.look_again().await,
         }
