@@ -15,8 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdfast_core::settle::Confirmed;
 use holdfast_ports::broker::{
-    Broker, Finding, Incarnation, PublishError, Subscribe, Subscription, Topology, dead_queue,
-    delay_queue,
+    Broker, Finding, Incarnation, Keep, PublishError, Subscribe, Subscription, Topology,
+    dead_queue, delay_queue,
 };
 use holdfast_ports::error::PortError;
 use holdfast_ports::look::{Counts, Look};
@@ -366,16 +366,16 @@ impl Broker for EmbeddedBroker {
     async fn incarnation(
         &self,
         service: &str,
-        put: Option<&Incarnation>,
+        keep: Keep,
     ) -> Result<Option<Incarnation>, PortError> {
         self.open_now("keep the incarnation")?;
         let Some(engine) = &self.shared.disk else {
             return Ok(None);
         };
-        let (service, put) = (service.to_owned(), put.cloned());
+        let service = service.to_owned();
         engine
             .run("keep the incarnation", move |rows| {
-                disk::incarnation(rows, &service, put.as_ref())
+                disk::incarnation(rows, &service, &keep)
             })
             .await
     }

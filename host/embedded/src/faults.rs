@@ -1,5 +1,6 @@
 //! A store that misbehaves as a test tells it to.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,21 +15,28 @@ use holdfast_core::name::{Group, Side};
 use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
-    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
-    LeaseView, Open, Place, Present, Store,
+    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Incarnation, LeaseAnswer, LeaseName,
+    LeaseView, Open, Opened, Place, Present, Store,
 };
 
 /// What will go wrong. Shared with the store that it belongs to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Faults(Arc<Mutex<Script>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Script {
+    instead: Option<Arc<dyn Store>>,
     down: bool,
     failing: u32,
     losing: u32,
     delay: Duration,
     calls: Vec<&'static str>,
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults").finish_non_exhaustive()
+    }
 }
 
 impl Faults {
@@ -54,6 +62,15 @@ impl Faults {
     /// Every call fails as transient, without effect, until this is undone.
     pub fn down(&self, down: bool) {
         self.script().down = down;
+    }
+
+    /// Calls go to another store from now on: an older copy, or an empty one.
+    pub fn fail_over(&self, to: Arc<dyn Store>) {
+        self.script().instead = Some(to);
+    }
+
+    fn instead(&self) -> Option<Arc<dyn Store>> {
+        self.script().instead.clone()
     }
 
     /// The names of the calls so far, failed ones included.
@@ -148,7 +165,10 @@ macro_rules! faulty {
         impl<S: Store> Store for FaultyStore<S> {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, PortError> {
                 self.faults.before(stringify!($name)).await?;
-                let answer = self.inner.$name($($arg),*).await;
+                let answer = match self.faults.instead() {
+                    Some(other) => other.$name($($arg),*).await,
+                    None => self.inner.$name($($arg),*).await,
+                };
                 self.faults.after(stringify!($name), answer)
             })*
 
@@ -185,8 +205,8 @@ faulty! {
     attend(roster: &str, instance: u64, stay: Option<Duration>) -> Vec<Present>;
     rule(group: &Group) -> Option<Rule>;
     set_rule(group: &Group, rule: &Rule, expected: u64) -> Result<Rule, Rule>;
-    open(mode: Open) -> Option<Identity>;
-    pulse() -> Option<u64>;
+    open(mode: Open) -> Option<Opened>;
+    pulse(remembered: &Incarnation) -> Option<Incarnation>;
     set_flag(name: &str, value: Option<&str>) -> ();
     flags(prefix: &str) -> Vec<(String, String)>;
     add_totals(name: &str, of: Addition, counts: &[(String, u64)]) -> ();

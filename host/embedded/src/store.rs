@@ -11,7 +11,7 @@ mod views;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,12 +21,13 @@ use holdfast_core::claim::{
     UndeliverableAnswer,
 };
 use holdfast_core::cutover::Rule;
+use holdfast_core::incarnation::{Finding, judge};
 use holdfast_core::name::{Group, Side};
 use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
-    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
-    LeaseView, Open, Place, Present, Store,
+    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Incarnation, LeaseAnswer, LeaseName,
+    LeaseView, Open, Opened, Place, Present, Store,
 };
 use tokio::sync::Notify;
 
@@ -41,7 +42,7 @@ use crate::engine::Engine;
 pub struct EmbeddedStore {
     engine: Engine,
     /// The incarnation that every call is checked against.
-    expected: Mutex<Option<Arc<str>>>,
+    expected: Mutex<Option<Incarnation>>,
     changed: Notify,
 }
 
@@ -66,6 +67,10 @@ impl EmbeddedStore {
             expected: Mutex::default(),
             changed: Notify::new(),
         })
+    }
+
+    fn expect(&self, known: Option<Incarnation>) {
+        *self.expected.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 }
 
@@ -309,10 +314,9 @@ impl Store for EmbeddedStore {
         answer
     }
 
-    async fn open(&self, mode: Open) -> Result<Option<Identity>, PortError> {
-        if let Open::Expect(id) = &mode {
-            let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-            *expected = Some(id.as_str().into());
+    async fn open(&self, mode: Open) -> Result<Option<Opened>, PortError> {
+        if let Open::Expect(known) = &mode {
+            self.expect(Some(known.clone()));
         }
         let random = RandomState::new();
         let fresh = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
@@ -323,11 +327,19 @@ impl Store for EmbeddedStore {
             .await
     }
 
-    async fn pulse(&self) -> Result<Option<u64>, PortError> {
-        self.decide("raise the pulse", |rows, same_store| {
-            same_store.then(|| groups::raise_pulse(rows)).transpose()
-        })
-        .await
+    async fn pulse(&self, remembered: &Incarnation) -> Result<Option<Incarnation>, PortError> {
+        let remembered = remembered.clone();
+        self.engine
+            .run("raise the pulse", {
+                let remembered = remembered.clone();
+                move |rows| groups::raise_pulse(rows, &remembered)
+            })
+            .await
+            .inspect(|found| {
+                if judge(found.as_ref(), Some(&remembered)) == Finding::Same {
+                    self.expect(found.clone());
+                }
+            })
     }
 
     async fn set_flag(&self, name: &str, value: Option<&str>) -> Result<(), PortError> {

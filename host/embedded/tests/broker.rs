@@ -10,7 +10,7 @@ use holdfast_core::claim;
 use holdfast_core::settle::{Confirmed, Settlement};
 use holdfast_embedded::EmbeddedBroker;
 use holdfast_ports::broker::{
-    Broker, Delivery, Ended, Incarnation, PublishError, Subscribe, Subscription, Topology,
+    Broker, Delivery, Ended, Incarnation, Keep, PublishError, Subscribe, Subscription, Topology,
     dead_queue, delay_queue,
 };
 use holdfast_ports::conformance;
@@ -264,10 +264,13 @@ async fn the_incarnation_survives_a_restart() {
         pulse: 7,
     };
     let broker = open(&path, false).await;
-    let put = broker.incarnation("orders", Some(&kept)).await.unwrap();
+    let put = broker
+        .incarnation("orders", Keep::Replace(kept.clone()))
+        .await
+        .unwrap();
     assert_eq!(put.as_ref(), Some(&kept));
     drop(broker);
     let broker = open(&path, false).await;
-    let found = broker.incarnation("orders", None).await.unwrap();
+    let found = broker.incarnation("orders", Keep::Look).await.unwrap();
     assert_eq!(found, Some(kept));
 }

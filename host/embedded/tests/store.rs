@@ -27,10 +27,12 @@ async fn a_store_on_disk_is_the_same_store_after_a_restart() {
     let path = folder.path().join("claims.redb");
     let store = EmbeddedStore::open(Some(path.clone())).unwrap();
     let first = store.open(Open::Create).await.unwrap().unwrap();
-    store.pulse().await.unwrap();
+    let first = first.incarnation;
+    store.pulse(&first).await.unwrap();
     drop(store);
     let store = EmbeddedStore::open(Some(path)).unwrap();
     let second = store.open(Open::Look).await.unwrap().unwrap();
+    let second = second.incarnation;
     assert_eq!((second.id, second.pulse), (first.id, 1));
 }
 

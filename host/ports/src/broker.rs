@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use holdfast_core::incarnation::renewed;
 use holdfast_core::settle::{Confirmed, Settlement};
+
+pub use holdfast_core::incarnation::Incarnation;
 
 use crate::error::PortError;
 use crate::look::{Counts, Look};
@@ -75,17 +78,18 @@ pub trait Broker: Send + Sync + 'static {
     /// too long; permanent when it refuses (exclusive use by another).
     async fn look(&self, queue: &str, limit: usize) -> Result<Option<Box<dyn Look>>, PortError>;
 
-    /// Reads, and creates when it is absent, the incarnation id that is kept
-    /// beside the queues (in a durable queue of one message named
-    /// `<service>.holdfast`). `put` replaces what is there. None when the
-    /// broker keeps nothing over a restart.
+    /// The copy of the store's incarnation that is kept beside the queues (in a
+    /// durable queue of one message named `<service>.holdfast`): looks at it,
+    /// decides by [`Keep::decide`] and writes what that says, while nobody else
+    /// does. Gives what is kept afterwards; none when there is nothing, or when
+    /// the broker keeps nothing over a restart.
     ///
     /// # Errors
     /// Transient when the broker cannot be reached.
     async fn incarnation(
         &self,
         service: &str,
-        put: Option<&Incarnation>,
+        keep: Keep,
     ) -> Result<Option<Incarnation>, PortError>;
 
     /// Is it connected now?
@@ -95,13 +99,28 @@ pub trait Broker: Send + Sync + 'static {
     async fn close(&self);
 }
 
-/// What identifies the store that claims were made in.
+/// What a broker is to do with its copy of the store's incarnation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Incarnation {
-    /// A random id.
-    pub id: String,
-    /// The highest pulse seen.
-    pub pulse: u64,
+pub enum Keep {
+    /// Only tell it.
+    Look,
+    /// A host remembers this: it is kept if that is news of the same store, or
+    /// nothing is kept yet.
+    Renew(Incarnation),
+    /// An operator accepted this store.
+    Replace(Incarnation),
+}
+
+impl Keep {
+    /// What is to be written over this copy, if anything.
+    #[must_use]
+    pub fn decide(&self, copy: Option<&Incarnation>) -> Option<Incarnation> {
+        match self {
+            Self::Look => None,
+            Self::Renew(remembered) => renewed(copy, remembered),
+            Self::Replace(accepted) => Some(accepted.clone()),
+        }
+    }
 }
 
 /// The queues of one consumer.

@@ -18,7 +18,8 @@ use crate::message::{Effects, Outbox, Snapshot};
 
 mod agreement;
 
-pub use agreement::{Agreement, GroupRules, Identity, Open};
+pub use agreement::{Agreement, GroupRules, Open, Opened};
+pub use holdfast_core::incarnation::Incarnation;
 
 /// A store of claims, leases, switches and state. Each call is one atomic
 /// decision in the store, made on the store's own clock, and safe to repeat
@@ -214,20 +215,22 @@ pub trait Store: Send + Sync + 'static {
         expected: u64,
     ) -> Result<Result<Rule, Rule>, PortError>;
 
-    /// Finds out which store this is: gives its incarnation and pulse. With
-    /// `create`, makes an incarnation where there is none. With `accept`, this
-    /// store is the right one from now on for all calls of this process.
+    /// Finds out which store this is, after what `mode` says was done. None when
+    /// it has no incarnation.
     ///
     /// # Errors
     /// [`PortError`]
-    async fn open(&self, mode: Open) -> Result<Option<Identity>, PortError>;
+    async fn open(&self, mode: Open) -> Result<Option<Opened>, PortError>;
 
-    /// Raises the pulse counter by one and gives it, or none when the store is
-    /// not the one that `open` found.
+    /// Looks whether this is the store that is remembered, and only then raises
+    /// its pulse by one, in one step
+    /// ([`raised`](holdfast_core::incarnation::raised)). Gives what is there
+    /// afterwards. When it was raised every call of this process is checked
+    /// against that from now on, as with [`Open::Expect`].
     ///
     /// # Errors
     /// [`PortError`]
-    async fn pulse(&self) -> Result<Option<u64>, PortError>;
+    async fn pulse(&self, remembered: &Incarnation) -> Result<Option<Incarnation>, PortError>;
 
     /// A small durable flag (a paused consumer, a halted lane). None deletes.
     ///

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use holdfast_ports::broker::Incarnation;
+use holdfast_ports::broker::{Incarnation, Keep};
 use holdfast_ports::error::PortError;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions,
@@ -38,19 +38,19 @@ struct Stored {
     revision: u64,
 }
 
-/// Reads what is kept, or replaces it.
+/// Reads what is kept, and writes what `keep` decides on.
 pub(crate) async fn keep(
     link: &Link,
     version: Option<Version>,
     service: &str,
-    put: Option<&Incarnation>,
+    keep: &Keep,
 ) -> Result<Option<Incarnation>, PortError> {
     let name = format!("{service}.holdfast");
     let turn = Turn::take(link, &name).await?;
     let existed = topology::counts(link, &name).await?.is_some();
     topology::declare(link, version, &Wanted::quorum(name.clone())).await?;
     let queue = Queue::open(link, name).await?;
-    let answer = queue.replace(existed, put).await;
+    let answer = queue.keep(existed, keep).await;
     queue.leave().await;
     turn.give_back().await;
     answer
@@ -124,11 +124,7 @@ impl<'a> Queue<'a> {
         })
     }
 
-    async fn replace(
-        &self,
-        existed: bool,
-        put: Option<&Incarnation>,
-    ) -> Result<Option<Incarnation>, PortError> {
+    async fn keep(&self, existed: bool, keep: &Keep) -> Result<Option<Incarnation>, PortError> {
         let mut found = self.take_all().await?;
         let mut looks = if existed { LOOKS } else { 1 };
         while found.is_empty() && looks > 1 {
@@ -137,7 +133,11 @@ impl<'a> Queue<'a> {
             looks -= 1;
         }
         found.sort_by_key(|(_, stored)| stored.revision);
-        match put {
+        let newest = found.last().map(|(_, stored)| Incarnation {
+            id: stored.id.clone(),
+            pulse: stored.pulse,
+        });
+        match keep.decide(newest.as_ref()) {
             Some(put) => {
                 let last = found.last().map_or(0, |(_, stored)| stored.revision);
                 self.publish(&Stored {
@@ -149,23 +149,22 @@ impl<'a> Queue<'a> {
                 for (tag, _) in found {
                     self.remove(tag).await?;
                 }
-                Ok(Some(put.clone()))
+                Ok(Some(put))
             }
             None => {
-                let Some((newest, stored)) = found.pop() else {
+                let Some((tag, _)) = found.pop() else {
                     return Ok(None);
                 };
-                for (tag, _) in found {
-                    self.remove(tag).await?;
+                for (older, _) in found {
+                    self.remove(older).await?;
                 }
                 let requeue = BasicNackOptions {
                     requeue: true,
                     ..BasicNackOptions::default()
                 };
-                let back = self.channel.basic_nack(newest, requeue);
+                let back = self.channel.basic_nack(tag, requeue);
                 self.link.within(self.what("hand back to"), back).await?;
-                let (id, pulse) = (stored.id, stored.pulse);
-                Ok(Some(Incarnation { id, pulse }))
+                Ok(newest)
             }
         }
     }

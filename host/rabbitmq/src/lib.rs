@@ -60,7 +60,8 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use holdfast_core::settle::Confirmed;
 use holdfast_ports::broker::{
-    Broker, Finding, Incarnation, PublishError, Subscribe, Subscription, Topology, delay_queue,
+    Broker, Finding, Incarnation, Keep, PublishError, Subscribe, Subscription, Topology,
+    delay_queue,
 };
 use holdfast_ports::error::PortError;
 use holdfast_ports::look::{Counts, Look};
@@ -272,11 +273,11 @@ impl Broker for RabbitMq {
     async fn incarnation(
         &self,
         service: &str,
-        put: Option<&Incarnation>,
+        keep: Keep,
     ) -> Result<Option<Incarnation>, PortError> {
         let _turn = self.incarnation.lock().await;
         self.publishing.connection().await?;
-        incarnation::keep(&self.publishing, self.version().await, service, put).await
+        incarnation::keep(&self.publishing, self.version().await, service, &keep).await
     }
 
     fn is_up(&self) -> bool {

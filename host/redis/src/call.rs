@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, ToRedisArgs};
+use redis::{Arg, Cmd, ToRedisArgs};
 
 use crate::script::Which;
 
@@ -37,6 +37,15 @@ impl Call {
             which,
             command,
             replicated: false,
+        }
+    }
+
+    /// Decides the hash slot.
+    pub(crate) fn first_key(&self) -> &[u8] {
+        // After the name of the command, the script and the number of keys.
+        match self.command.args_iter().nth(3) {
+            Some(Arg::Simple(key)) => key,
+            _ => &[],
         }
     }
 

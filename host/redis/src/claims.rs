@@ -1,6 +1,5 @@
 //! The steps of a claim.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::claim::steps::Shown;
@@ -35,7 +34,23 @@ impl RedisStore {
             return begun(reply);
         }
         // Boxed, since the usual case ends before.
-        begun(Box::pin(self.ask(self.begin_call(begin), WHAT)).await?)
+        let answer = begun(Box::pin(self.ask(self.begin_call(begin), WHAT)).await?)?;
+        if self.replicated && matches!(answer, BeginAnswer::Done | BeginAnswer::Committed { .. }) {
+            Box::pin(self.wait_for_replicas(&begin.at)).await?;
+        }
+        Ok(answer)
+    }
+
+    /// What others recorded may not be on the replicas yet, and a message is
+    /// acknowledged for it.
+    async fn wait_for_replicas(&self, at: &Place) -> Result<(), PortError> {
+        const WHAT: &str = "wait until a finished claim is on the replicas";
+        let mut call = self.claim_call(Which::Touch, at);
+        call.replicated = true;
+        match self.ask(call, WHAT).await?.code() {
+            -1 => Err(fenced(WHAT)),
+            _ => Ok(()),
+        }
     }
 
     /// The step, when nothing makes it special but what the claim may say.
@@ -53,7 +68,7 @@ impl RedisStore {
         Common {
             which,
             group: at.group.clone(),
-            incarnation: Arc::clone(&self.keys.incarnation),
+            incarnation: self.keys.incarnation.clone(),
             expected: self.expected(),
             lock,
             keep: at.keep,

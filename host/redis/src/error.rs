@@ -32,6 +32,14 @@ pub(crate) enum LinkError {
     /// may have run.
     #[error("the connection to Redis was lost")]
     Lost,
+    /// A cluster's server does not know where all slots are.
+    #[error(
+        "Redis does not say which server of the cluster has what; is it one (cluster-enabled), and whole?"
+    )]
+    NoMap,
+    /// No sentinel names one.
+    #[error("no sentinel knows a primary named {0}")]
+    NoPrimary(String),
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
@@ -44,6 +52,8 @@ const PASSING: &[&str] = &[
     "LOADING",
     "MISCONF",
     "CLUSTERDOWN",
+    "MOVED",
+    "ASK",
     "MASTERDOWN",
     "NOREPLICAS",
     "TRYAGAIN",
@@ -58,9 +68,12 @@ const RECORD: &[&str] = &["WRONGTYPE", "BADRECORD"];
 impl LinkError {
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Self::Away(_) | Self::TimedOut(_) | Self::Replicas { .. } | Self::Lost => {
-                Kind::Transient
-            }
+            Self::Away(_)
+            | Self::TimedOut(_)
+            | Self::Replicas { .. }
+            | Self::Lost
+            | Self::NoMap
+            | Self::NoPrimary(_) => Kind::Transient,
             Self::Refused(_) | Self::Closed => Kind::Permanent,
             Self::Server(error) => server_kind(error.code(), error.details().unwrap_or_default()),
         }

@@ -27,7 +27,7 @@ impl RedisStore {
             self.keys.lease(&of.group, &of.consumer),
             self.keys.epoch(of),
         );
-        let keys = [&*lease, &self.keys.incarnation, &epoch];
+        let keys = [&*lease, self.keys.beside(&lease), &epoch];
         let call = self.lease_call(Which::Acquire, &keys, owner).millis(ttl);
         self.ask_lease(call, "acquire a lease").await
     }
@@ -39,7 +39,7 @@ impl RedisStore {
         ttl: Duration,
     ) -> Result<LeaseAnswer, PortError> {
         let lease = self.keys.lease(&of.group, &of.consumer);
-        let keys = [&*lease, &self.keys.incarnation];
+        let keys = [&*lease, self.keys.beside(&lease)];
         let call = self.lease_call(Which::Renew, &keys, owner).millis(ttl);
         self.ask_lease(call, "renew a lease").await
     }
@@ -50,7 +50,7 @@ impl RedisStore {
         owner: u64,
     ) -> Result<LeaseAnswer, PortError> {
         let lease = self.keys.lease(&of.group, &of.consumer);
-        let keys = [&*lease, &self.keys.incarnation];
+        let keys = [&*lease, self.keys.beside(&lease)];
         let call = self
             .lease_call(Which::GiveBack, &keys, owner)
             .arg(&self.keys.changed);
@@ -60,7 +60,7 @@ impl RedisStore {
     pub(crate) async fn ask_leader(&self, of: &LeaseName) -> Result<Option<LeaseView>, PortError> {
         let what = "see who leads";
         let lease = self.keys.lease(&of.group, &of.consumer);
-        let keys = [&*lease, &self.keys.incarnation];
+        let keys = [&*lease, self.keys.beside(&lease)];
         match self
             .answer(self.lease_call(Which::Leader, &keys, 0), what)
             .await?
@@ -115,7 +115,7 @@ impl RedisStore {
         let what = "agree on the rules of a group";
         let name = self.keys.rules(group);
         let mut call =
-            Call::new(Which::Agree, &[&name, &self.keys.incarnation]).arg(&*self.expected());
+            Call::new(Which::Agree, &[&name, self.keys.beside(&name)]).arg(&*self.expected());
         for (name, value) in &rules.rules {
             call.push(name);
             call.push(value);
@@ -161,7 +161,7 @@ impl RedisStore {
         let what = "set a cut-over rule";
         let name = self.keys.rule(group);
         let micros = u64::try_from(rule.assign_timeout.as_micros()).unwrap_or(u64::MAX);
-        let mut call = Call::new(Which::SetRule, &[&name, &self.keys.incarnation])
+        let mut call = Call::new(Which::SetRule, &[&name, self.keys.beside(&name)])
             .arg(&*self.expected())
             .arg(expected)
             .arg(&self.keys.changed)
@@ -200,7 +200,7 @@ impl RedisStore {
         name: &str,
         what: &'static str,
     ) -> Result<Vec<(String, String)>, PortError> {
-        let call = Call::new(Which::Read, &[name, &self.keys.incarnation]).arg(&*self.expected());
+        let call = Call::new(Which::Read, &[name, self.keys.beside(name)]).arg(&*self.expected());
         hash(self.answer(call, what).await?, what)
     }
 
@@ -211,7 +211,8 @@ impl RedisStore {
 
     /// Runs a script.
     pub(crate) async fn answer(&self, call: Call, what: &'static str) -> Result<Value, PortError> {
-        let answer = self.link.call(call).await;
+        self.must_trust(what)?;
+        let answer = self.servers.call(call).await;
         answer.map_err(|error| error.into_port(what))
     }
 
@@ -222,7 +223,8 @@ impl RedisStore {
         step: Plain,
         what: &'static str,
     ) -> Result<Option<Reply>, PortError> {
-        match self.link.plain(step).await {
+        self.must_trust(what)?;
+        match self.servers.plain(step).await {
             Ok(Value::Nil) => Ok(None),
             Ok(answer) => Reply::new(answer, what).map(Some),
             Err(error) => Err(error.into_port(what)),

@@ -20,7 +20,7 @@ impl RedisStore {
     ) -> Result<Vec<Present>, PortError> {
         let what = "say that this instance is there";
         let name = self.keys.roster(roster);
-        let mut call = Call::new(Which::Attend, &[&name, &self.keys.incarnation])
+        let mut call = Call::new(Which::Attend, &[&name, self.keys.beside(&name)])
             .arg(&*self.expected())
             .arg(format!("{instance:016x}"))
             .arg(&self.keys.changed);

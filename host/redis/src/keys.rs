@@ -16,7 +16,9 @@
 //! | `<service>:{<group>}:e:<consumer>` | string | the last epoch | never |
 //! | `<service>:{<group>}:rule` | hash | the cut-over rule | never |
 //! | `<service>:{<group>}:rules` | hash | what all sides of the group have in common | never |
-//! | `<service>:incarnation`, `<service>:pulse` | string | which store this is | never |
+//! | `<service>:incarnation` | string | which store this is: id, a colon, the pulse in 20 digits | never |
+//! | `<service>:replaced` | set | ids in whose place an operator accepted it | never |
+//! | `<service>:{<text>}:incarnation`, `…:replaced` | as above | the same in a cluster, one for each primary | never |
 //! | `<service>:flags` | hash | flags by name | never |
 //! | `<service>:t:<name>` | hash | totals, and `.<run>` with the number of its last addition | never |
 //! | `<service>:w:<name>` | sorted set | instances that are there, by the time until which | with the last of them |
@@ -32,26 +34,43 @@ use holdfast_core::name::{Consumer, Group};
 use holdfast_ports::store::{LeaseName, Place, Slot};
 use percent_encoding::percent_decode_str;
 
+use crate::cluster::slots::text_in;
+
 /// Makes names for one service.
 #[derive(Debug)]
 pub(crate) struct Keys {
     service: Box<str>,
-    /// The key of the incarnation id, sent with every call.
-    pub(crate) incarnation: Arc<str>,
-    pub(crate) pulse: String,
+    /// The key of the incarnation, sent with every call.
+    /// None in a cluster, where each primary has one ([`Keys::part`]).
+    pub(crate) incarnation: Option<Arc<str>>,
     pub(crate) flags: String,
     pub(crate) changed: String,
 }
 
 impl Keys {
-    pub(crate) fn new(service: &str) -> Self {
+    pub(crate) fn new(service: &str, cluster: bool) -> Self {
+        let incarnation = || format!("{service}:incarnation").into();
         Self {
             service: service.into(),
-            incarnation: format!("{service}:incarnation").into(),
-            pulse: format!("{service}:pulse"),
+            incarnation: (!cluster).then(incarnation),
             flags: format!("{service}:flags"),
             changed: format!("{service}:changed"),
         }
+    }
+
+    /// The key of the incarnation for a call about this key. In a cluster another
+    /// slot cannot be looked at in the same call: the key itself, which stands
+    /// for none.
+    pub(crate) fn beside<'a>(&'a self, key: &'a str) -> &'a str {
+        self.incarnation.as_deref().unwrap_or(key)
+    }
+
+    /// The incarnation of one server, and the ids that it stands for. One in a
+    /// cluster is named after the lowest slot of its primary.
+    pub(crate) fn part(&self, slot: Option<u16>) -> [String; 2] {
+        let service = &self.service;
+        let braces = slot.map_or_else(String::new, |slot| format!("{{{}}}:", text_in(slot)));
+        ["incarnation", "replaced"].map(|name| format!("{service}:{braces}{name}"))
     }
 
     fn of_group(&self, group: &Group, rest: &[&str]) -> String {
@@ -178,7 +197,7 @@ mod tests {
 
     #[test]
     fn names_follow_the_documented_layout() {
-        let keys = Keys::new("shop");
+        let keys = Keys::new("shop", false);
         let (group, key) = (place("a b", Slot::Group), place("a b", Slot::Key));
         let lane = Lane::from_known("l:1");
         assert_eq!(keys.claim(&group), "shop:{pay}:c:a%20b");
@@ -192,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_found_again_by_its_name_and_nothing_else_is() {
-        let keys = Keys::new("shop");
+        let keys = Keys::new("shop", false);
         let group = Group::new("pay").unwrap();
         for slot in [Slot::Group, Slot::Key] {
             for key in ["a b", "plain-1", "é{}:", &"x".repeat(300)] {

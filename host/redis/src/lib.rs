@@ -17,9 +17,9 @@
 //! # async fn start() -> Result<(), holdfast_ports::error::PortError> {
 //! let options = RedisOptions::new("redis://127.0.0.1:6379/0", "orders");
 //! let store = RedisStore::connect(options).await?;
-//! if let Some(identity) = store.open(Open::Create).await? {
+//! if let Some(found) = store.open(Open::Create).await? {
 //!     // From here on every call is checked against this store.
-//!     store.open(Open::Expect(identity.id)).await?;
+//!     store.open(Open::Expect(found.incarnation)).await?;
 //! }
 //! # Ok(())
 //! # }
@@ -28,8 +28,10 @@
 mod answers;
 mod call;
 mod claims;
+mod cluster;
 mod error;
 mod groups;
+mod incarnation;
 mod instances;
 mod keys;
 mod link;
@@ -39,6 +41,7 @@ mod options;
 mod reason;
 mod reply;
 mod script;
+mod servers;
 mod service;
 mod store;
 mod views;

@@ -46,7 +46,7 @@ impl RedisStore {
         let Some(first) = names.first() else {
             return Ok(Vec::new());
         };
-        let mut keys = vec![first.as_str(), &*self.keys.incarnation];
+        let mut keys = vec![first.as_str(), self.keys.beside(first)];
         keys.extend(names.iter().map(String::as_str));
         let call = Call::new(Which::LookAt, &keys)
             .arg(&*self.expected())

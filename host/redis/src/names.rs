@@ -6,6 +6,7 @@ use holdfast_core::claim::steps::Shown;
 use holdfast_ports::store::Place;
 
 use crate::call::Call;
+use crate::keys::Keys;
 use crate::script::Which;
 use crate::store::RedisStore;
 
@@ -13,7 +14,7 @@ use crate::store::RedisStore;
 /// for the claim in between, so that all are in one slot.
 pub(crate) struct Names<'a> {
     claim: String,
-    incarnation: &'a str,
+    keys: &'a Keys,
     lease: Option<String>,
     /// The state, where it is needed.
     pub(crate) state: Option<String>,
@@ -26,7 +27,7 @@ impl<'a> Names<'a> {
         let lease = epoch.and(at.lease.as_ref());
         Self {
             claim: store.keys.claim(at),
-            incarnation: &store.keys.incarnation,
+            keys: &store.keys,
             lease: lease.map(|consumer| store.keys.lease(&at.group, consumer)),
             state: None,
             sequence: None,
@@ -50,7 +51,7 @@ impl<'a> Names<'a> {
         };
         let claim = self.claim.as_str();
         let mut keys = Vec::with_capacity(2 + needed + more.len());
-        keys.extend([claim, self.incarnation]);
+        keys.extend([claim, self.keys.beside(claim)]);
         keys.extend(
             all[..needed]
                 .iter()

@@ -28,6 +28,7 @@ scripts! {
     Published "published"
     Buried "buried"
     Undeliverable "undeliverable"
+    Touch "touch"
     Release "release"
     Replay "replay"
     Show "show"
@@ -47,6 +48,7 @@ scripts! {
 }
 
 const SHARED: &[(&str, &str)] = &[
+    ("same.lua", include_str!("lua/same.lua")),
     ("store.lua", include_str!("lua/store.lua")),
     ("epoch.lua", include_str!("lua/epoch.lua")),
     ("clock.lua", include_str!("lua/clock.lua")),

@@ -1,7 +1,7 @@
-//! What belongs to the whole service: which store it is, flags and totals.
+//! What belongs to the whole service: flags and totals.
 
 use holdfast_ports::error::PortError;
-use holdfast_ports::store::{Addition, Identity, Open};
+use holdfast_ports::store::Addition;
 use redis::Value;
 
 use crate::call::Call;
@@ -13,56 +13,13 @@ use crate::store::RedisStore;
 const RUN: &str = ".";
 
 impl RedisStore {
-    pub(crate) async fn ask_open(&self, mode: Open) -> Result<Option<Identity>, PortError> {
-        let what = "see which store it is";
-        let id = match &mode {
-            Open::Create => format!("{:032x}", rand::random::<u128>()),
-            Open::Look | Open::Expect(_) => String::new(),
-        };
-        if let Open::Expect(id) = mode {
-            self.expect(&id);
-        }
-        let keys = [&*self.keys.incarnation, &*self.keys.pulse];
-        let text = |value: &Value| match value {
-            Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
-            _ => None,
-        };
-        match self
-            .answer(Call::new(Which::Open, &keys).arg(id), what)
-            .await?
-        {
-            Value::Nil => Ok(None),
-            Value::Array(items) => match items.as_slice() {
-                [id, pulse] => Ok(Some(Identity {
-                    id: text(id).ok_or_else(|| unexpected(what))?,
-                    pulse: text(pulse)
-                        .and_then(|digits| digits.parse().ok())
-                        .ok_or_else(|| unexpected(what))?,
-                })),
-                _ => Err(unexpected(what)),
-            },
-            _ => Err(unexpected(what)),
-        }
-    }
-
-    pub(crate) async fn ask_pulse(&self) -> Result<Option<u64>, PortError> {
-        let what = "raise the pulse";
-        let keys = [&*self.keys.incarnation, &*self.keys.pulse];
-        let call = Call::new(Which::Pulse, &keys).arg(&*self.expected());
-        match self.answer(call, what).await? {
-            Value::Nil => Ok(None),
-            Value::Int(pulse) => Ok(u64::try_from(pulse).ok()),
-            _ => Err(unexpected(what)),
-        }
-    }
-
     pub(crate) async fn ask_set_flag(
         &self,
         name: &str,
         value: Option<&str>,
     ) -> Result<(), PortError> {
         let what = "set a flag";
-        let keys = [&*self.keys.flags, &*self.keys.incarnation];
+        let keys = [&*self.keys.flags, self.keys.beside(&self.keys.flags)];
         let mut call = Call::new(Which::SetFlag, &keys)
             .arg(&*self.expected())
             .arg(&self.keys.changed)
@@ -87,7 +44,7 @@ impl RedisStore {
         counts: &[(String, u64)],
     ) -> Result<(), PortError> {
         let name = self.keys.totals(name);
-        let keys = [&*name, &*self.keys.incarnation];
+        let keys = [&*name, self.keys.beside(&name)];
         let mut call = Call::new(Which::AddTotals, &keys)
             .arg(&*self.expected())
             .arg(format!("{RUN}{:016x}", of.run))

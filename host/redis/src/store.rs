@@ -14,22 +14,28 @@ use holdfast_core::name::{Group, Side, check};
 use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
-    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
-    LeaseView, Open, Place, Present, Store,
+    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Incarnation, LeaseAnswer, LeaseName,
+    LeaseView, Open, Opened, Place, Present, Store,
 };
-use redis::{Client, TlsCertificates};
 
+use crate::incarnation::Parts;
 use crate::keys::Keys;
-use crate::link::Link;
+use crate::link::Target;
 use crate::options::RedisOptions;
+use crate::servers::Servers;
 use crate::watch::Watch;
 
 /// A store in Redis. Its connections end when it is dropped.
 #[derive(Debug)]
 pub struct RedisStore {
     pub(crate) keys: Keys,
-    pub(crate) link: Link,
-    client: Client,
+    pub(crate) servers: Servers,
+    /// Who may be listened to for news.
+    targets: Vec<Target>,
+    /// The primaries of a cluster.
+    pub(crate) parts: Parts,
+    /// Does a record count only when replicas have it?
+    pub(crate) replicated: bool,
     watch: OnceLock<Watch>,
     /// The incarnation that every call is checked against; empty for none.
     expected: RwLock<Arc<str>>,
@@ -42,28 +48,17 @@ impl RedisStore {
     /// # Errors
     /// Permanent when the address cannot be read or the service is no name.
     pub async fn connect(options: RedisOptions) -> Result<Self, PortError> {
-        let what = format!("use the store {}", options.shown_url());
         check(&options.service).map_err(|why| {
             let service = &options.service;
             PortError::permanent(format!("use the service name {service:?}")).because(why)
         })?;
-        // The reason is about the address, without what stands in it.
-        let client = match certificates(&options)? {
-            None => Client::open(options.url.as_str()),
-            Some(certificates) => Client::build_with_tls(options.url.as_str(), certificates),
-        };
-        let client = client
-            .map_err(|error| PortError::permanent(what).because(error.category().to_owned()))?;
-        let link = Link::start(
-            client.clone(),
-            options.shown_url(),
-            options.response_timeout,
-            options.wait_replicas,
-        );
+        let (servers, targets) = Servers::new(&options)?;
         Ok(Self {
-            keys: Keys::new(&options.service),
-            link,
-            client,
+            keys: Keys::new(&options.service, options.cluster),
+            servers,
+            targets,
+            parts: Parts::default(),
+            replicated: options.wait_replicas > 0,
             watch: OnceLock::new(),
             expected: RwLock::new(Arc::from("")),
         })
@@ -73,7 +68,7 @@ impl RedisStore {
     /// while nothing else is sent); zero before the first.
     #[must_use]
     pub fn ping_time(&self) -> Duration {
-        self.link.ping_time()
+        self.servers.ping_time()
     }
 
     pub(crate) fn expected(&self) -> Arc<str> {
@@ -81,11 +76,11 @@ impl RedisStore {
         Arc::clone(&guard)
     }
 
-    pub(crate) fn expect(&self, id: &str) {
+    pub(crate) fn expect_text(&self, written: &str) {
         *self
             .expected
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::from(id);
+            .unwrap_or_else(PoisonError::into_inner) = written.into();
     }
 }
 
@@ -226,12 +221,12 @@ impl Store for RedisStore {
         self.ask_set_rule(group, rule, expected).await
     }
 
-    async fn open(&self, mode: Open) -> Result<Option<Identity>, PortError> {
+    async fn open(&self, mode: Open) -> Result<Option<Opened>, PortError> {
         self.ask_open(mode).await
     }
 
-    async fn pulse(&self) -> Result<Option<u64>, PortError> {
-        self.ask_pulse().await
+    async fn pulse(&self, remembered: &Incarnation) -> Result<Option<Incarnation>, PortError> {
+        self.ask_pulse(remembered).await
     }
 
     async fn set_flag(&self, name: &str, value: Option<&str>) -> Result<(), PortError> {
@@ -256,28 +251,11 @@ impl Store for RedisStore {
     }
 
     async fn changed(&self) {
-        let start = || Watch::start(self.client.clone(), self.keys.changed.clone());
+        let start = || Watch::start(self.targets.clone(), self.keys.changed.clone());
         self.watch.get_or_init(start).changed().await;
     }
 
     fn is_up(&self) -> bool {
-        self.link.is_up()
+        self.servers.is_up()
     }
-}
-
-/// What to trust instead of the system's certificates, when a file is named.
-fn certificates(options: &RedisOptions) -> Result<Option<TlsCertificates>, PortError> {
-    // Both ends of the workspace's TLS use ring; a second call changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let Some(path) = &options.ca else {
-        return Ok(None);
-    };
-    let read = std::fs::read(path);
-    let root = read.map_err(|why| {
-        PortError::permanent(format!("read the certificates {}", path.display())).because(why)
-    })?;
-    Ok(Some(TlsCertificates {
-        client_tls: None,
-        root_cert: Some(root),
-    }))
 }

@@ -1,5 +1,7 @@
 //! Claims for people: one, or all that are unfinished.
 
+use std::collections::BTreeMap;
+
 use holdfast_core::claim::{Fingerprint, StateName};
 use holdfast_core::key::ClaimKey;
 use holdfast_core::name::Group;
@@ -8,7 +10,9 @@ use holdfast_ports::store::{ClaimView, Place, TransitionView};
 use redis::Value;
 
 use crate::call::Call;
+use crate::cluster::slots::slot;
 use crate::error::{fenced, unexpected};
+use crate::link::Link;
 use crate::reason;
 use crate::reply::{Reply, letter};
 use crate::script::Which;
@@ -35,27 +39,44 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Vec<ClaimView>, PortError> {
         let what = "list claims";
-        let pattern = self.keys.claims_pattern(group);
         let mut found: Vec<ClaimView> = Vec::new();
+        let links = self.servers.links().await;
+        for link in links.map_err(|error| error.into_port(what))? {
+            self.list_at(&link, group, state, limit, &mut found).await?;
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// Adds those of one server.
+    async fn list_at(
+        &self,
+        link: &Link,
+        group: &Group,
+        state: Option<StateName>,
+        limit: usize,
+        found: &mut Vec<ClaimView>,
+    ) -> Result<(), PortError> {
+        let what = "list claims";
+        let pattern = self.keys.claims_pattern(group);
         let mut cursor = String::from("0");
         while found.len() < limit {
             let mut scan = redis::cmd("SCAN");
             scan.arg(&cursor);
             scan.arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
-            let page = self
-                .link
-                .send(scan)
-                .await
-                .map_err(|error| error.into_port(what))?;
+            let page = link.send(scan).await;
+            let page = page.map_err(|error| error.into_port(what))?;
             let (next, names) = scanned(page).ok_or_else(|| unexpected(what))?;
             let claims: Vec<(ClaimKey, String)> = names
                 .into_iter()
                 .filter_map(|name| Some((self.keys.claim_key(group, &name)?, name)))
                 .collect();
-            for view in self.ask_views(&claims, state, what).await? {
-                // A scan may come by a key twice.
-                if !found.iter().any(|known| known.key == view.key) {
-                    found.push(view);
+            for claims in self.by_slot(claims) {
+                for view in self.ask_views(&claims, state, what).await? {
+                    // A scan may come by a key twice.
+                    if !found.iter().any(|known| known.key == view.key) {
+                        found.push(view);
+                    }
                 }
             }
             cursor = next;
@@ -63,8 +84,22 @@ impl RedisStore {
                 break;
             }
         }
-        found.truncate(limit);
-        Ok(found)
+        Ok(())
+    }
+
+    /// Those that one script may look at.
+    fn by_slot(&self, claims: Vec<(ClaimKey, String)>) -> Vec<Vec<(ClaimKey, String)>> {
+        if !self.servers.is_cluster() {
+            return vec![claims];
+        }
+        let mut slots: BTreeMap<u16, Vec<(ClaimKey, String)>> = BTreeMap::new();
+        for (key, name) in claims {
+            slots
+                .entry(slot(name.as_bytes()))
+                .or_default()
+                .push((key, name));
+        }
+        slots.into_values().collect()
     }
 
     async fn ask_views(
@@ -76,7 +111,7 @@ impl RedisStore {
         let Some((_, first)) = claims.first() else {
             return Ok(Vec::new());
         };
-        let mut keys = vec![first.as_str(), &self.keys.incarnation];
+        let mut keys = vec![first.as_str(), self.keys.beside(first)];
         keys.extend(claims.iter().map(|(_, name)| name.as_str()));
         let call = Call::new(Which::List, &keys)
             .arg(&*self.expected())

@@ -208,10 +208,13 @@ async fn a_durable_server_that_was_killed_goes_on_where_it_was() -> Result<()> {
 async fn a_flushed_store_fences_everything() -> Result<()> {
     let server = Redis::start()?;
     let store = common::at(&server.url()).await?;
-    let identity = store.open(Open::Create).await?.expect("it was made");
-    store.open(Open::Expect(identity.id)).await?;
+    let identity = store
+        .open(Open::Create)
+        .await?
+        .expect("it was made")
+        .incarnation;
+    assert!(store.pulse(&identity).await?.is_some());
     assert!(is_granted(&store.begin(begin("k", 1)).await?));
-    assert!(store.pulse().await?.is_some());
     server.cli(&["FLUSHALL"])?;
     let fenced = FencedBy::Store;
     assert_eq!(
@@ -236,7 +239,7 @@ async fn a_flushed_store_fences_everything() -> Result<()> {
     ]
     .map(|answer| answer.map_err(|error| error.kind));
     assert_eq!(kinds, [Err(Kind::Fenced); 6]);
-    assert_eq!(store.pulse().await?, None);
+    assert_eq!(store.pulse(&identity).await?, None);
     assert_eq!(store.open(Open::Look).await?, None);
     assert_eq!(server.cli(&["DBSIZE"])?, "0", "nothing was written");
     Ok(())

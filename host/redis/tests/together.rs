@@ -162,17 +162,24 @@ async fn each_success_is_recorded_as_if_it_had_come_alone() -> Result<()> {
 #[tokio::test]
 async fn in_another_store_nothing_is_granted_and_nothing_recorded() -> Result<()> {
     let store = common::shared().await?;
-    let known = store.open(Open::Create).await?.context("an incarnation")?;
-    store.open(Open::Expect(known.id.clone())).await?;
+    let opened = store.open(Open::Create).await?;
+    let known = opened.context("an incarnation")?.incarnation;
+    store.open(Open::Expect(known.clone())).await?;
     assert!(is_granted(&store.begin(begin("k", 1)).await?));
-    store.open(Open::Expect("another".into())).await?;
-    for begun in join_all(["a", "b", "k"].map(|key| store.begin(begin(key, 2)))).await {
-        assert_eq!(begun?, BeginAnswer::Fenced(FencedBy::Store));
+    let (mut another, mut newer) = (known.clone(), known.clone());
+    // As long, and sorted behind it: only the id tells them apart.
+    another.id = "f".repeat(another.id.len());
+    newer.pulse += 1;
+    for expected in [another, newer] {
+        store.open(Open::Expect(expected)).await?;
+        for begun in join_all(["a", "b", "k"].map(|key| store.begin(begin(key, 2)))).await {
+            assert_eq!(begun?, BeginAnswer::Fenced(FencedBy::Store));
+        }
+        for done in join_all(["k", "b"].map(|key| commit(&store, key, 1))).await {
+            assert_eq!(done?, CommitAnswer::Fenced(FencedBy::Store));
+        }
     }
-    for done in join_all(["k", "b"].map(|key| commit(&store, key, 1))).await {
-        assert_eq!(done?, CommitAnswer::Fenced(FencedBy::Store));
-    }
-    store.open(Open::Expect(known.id)).await?;
+    store.open(Open::Expect(known)).await?;
     assert!(store.show(&place("a")).await?.is_none());
     assert_eq!(commit(&store, "k", 1).await?, CommitAnswer::Done);
     Ok(())

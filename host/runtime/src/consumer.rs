@@ -85,6 +85,9 @@ pub struct Consumer {
 /// The wait between two tries to get ready.
 const AGAIN: Duration = Duration::from_millis(250);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(5);
+/// Before anything is known of the store.
+const UNKNOWN: &str =
+    "the store, or every broker that remembers which store it was, has not been reached yet";
 /// The wait before a subscription that was given up to keep the order is made
 /// anew.
 const SOON: Duration = Duration::from_millis(20);
@@ -180,8 +183,13 @@ impl Consumer {
                         _ = gate.changed() => {}
                     }
                     let stopped = self.stop.is_cancelled();
-                    if stopped || self.held(*paused.borrow(), &gate.borrow()).is_some() {
+                    let held = self.held(*paused.borrow(), &gate.borrow());
+                    if stopped || held.is_some() {
                         stop.soon();
+                        // Said at once, although handlers may still run.
+                        if let Some(why @ Phase::Waiting(_)) = held {
+                            self.show(why);
+                        }
                         std::future::pending::<()>().await;
                     }
                 }
@@ -196,7 +204,8 @@ impl Consumer {
 
     fn held(&self, paused: bool, gate: &Gate) -> Option<Phase> {
         match gate {
-            Gate::Unknown => Some(Phase::Waiting("the store has not been reached yet".into())),
+            Gate::Unknown(why) if why.is_empty() => Some(Phase::Waiting(UNKNOWN.into())),
+            Gate::Unknown(why) => Some(Phase::Waiting(format!("{UNKNOWN}: {why}"))),
             Gate::Halted(why) => Some(Phase::Waiting(why.clone())),
             Gate::Open if paused => Some(Phase::Paused),
             Gate::Open => None,
@@ -265,8 +274,8 @@ impl Consumer {
             let why = match self.session(epoch, stop).await {
                 Ok(End::Stopped) => return Term::Over,
                 Ok(End::Fenced(FencedBy::Store)) => {
-                    self.guard
-                        .halt("the store is not the one this host started with");
+                    self.guard.doubt().await;
+                    tokio::time::sleep(SOON).await;
                     return Term::Failed;
                 }
                 Ok(End::Fenced(FencedBy::Epoch)) => return Term::Deposed,

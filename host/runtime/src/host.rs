@@ -42,6 +42,9 @@ pub struct Parts {
     pub surroundings: Surroundings,
 }
 
+/// How long telling the brokers of the store may hold up the end of a process.
+const LAST_COPIES: Duration = Duration::from_secs(2);
+
 /// A running host.
 pub struct Host {
     parts: Parts,
@@ -177,6 +180,7 @@ impl Host {
                 Arc::clone(&self.flags),
             )),
             seat: self.seat(&spec),
+            gate: self.guard.gate(),
             not_before: Mutex::default(),
             batcher: Batcher::start(spec.batch),
             names: Names {
@@ -344,6 +348,9 @@ impl Host {
             }
         }
         self.finish_totals().await;
+        // Whoever starts next knows as much as this host did.
+        let renewed = tokio::time::timeout(LAST_COPIES, self.guard.renew_copies()).await;
+        tracing::trace!(?renewed, "the brokers were told of the store");
         self.stop.cancel();
         for broker in self.parts.brokers.values() {
             broker.close().await;

@@ -1,32 +1,50 @@
 //! Watches whether the store is the one we started with.
 //!
-//! A copy of the store's incarnation is kept in each durable broker, so that a
-//! host that starts afresh notices an exchanged store too. When anything does
-//! not fit, the gate closes, every consumer stops, and an operator decides
-//! (`holdfast store accept`).
+//! ```text
+//!            looked at, no broker says otherwise        not the one remembered
+//!  Unknown ─────────────────────────────────────► Open ───────────────────────► Halted
+//!     │                                            ▲                               │
+//!     └── a broker remembers another one ───────►──┼───────────────────────────────┤
+//!                                                  └── an operator accepted it ────┘
+//! ```
+//!
+//! Each durable broker keeps a copy of what the hosts remember. A host that
+//! starts afresh compares the store with the copies before it raises the pulse
+//! for the first time, and one that halts leaves there what it remembers, so a
+//! restart is no way around it. When the gate closes every consumer stops, and
+//! what they have in hand is neither committed nor acknowledged. An operator
+//! decides (`holdfast store accept`): that gives the store a new id, which says
+//! whose place it takes, and halted hosts find it there.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod copies;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use holdfast_core::incarnation::{self, Finding, judge};
-use holdfast_ports::broker::{Broker, Incarnation};
+use holdfast_core::incarnation::{Difference, Finding, Incarnation, is_accepted, judge};
+use holdfast_ports::broker::{Broker, Keep};
 use holdfast_ports::error::PortError;
-use holdfast_ports::store::{Identity, Open, SharedStore};
+use holdfast_ports::store::{Open, Opened, SharedStore};
 use tokio::sync::watch;
-use tokio::time::{Instant, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
+
+use self::copies::Copies;
 
 /// May messages be handled?
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// The store has not been seen yet.
-    Unknown,
+    /// The store has not been seen yet; and why, once that was tried.
+    Unknown(String),
     /// Yes.
     Open,
     /// No, and why.
     Halted(String),
 }
+
+/// How often the store is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the brokers' copies are brought up to date.
 const COPY_EVERY: Duration = Duration::from_secs(10);
@@ -34,16 +52,27 @@ const COPY_EVERY: Duration = Duration::from_secs(10);
 /// Watches one store for one process.
 pub struct Guard {
     store: SharedStore,
-    service: String,
-    brokers: BTreeMap<String, Arc<dyn Broker>>,
+    copies: Copies,
     gate: watch::Sender<Gate>,
     known: Mutex<Known>,
+    /// Held while the store is looked at or accepted, so that no look that began
+    /// before an operator's word ends after it.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
-    current: Option<incarnation::Incarnation>,
-    confirmed: BTreeSet<String>,
+    /// The store as it was seen last.
+    current: Option<Incarnation>,
+    /// What this host remembered when it lost its trust.
+    distrusted: Option<Incarnation>,
+}
+
+impl Known {
+    fn ids(&self) -> Vec<String> {
+        let remembered = self.distrusted.iter().chain(&self.current);
+        remembered.map(|known| known.id.clone()).collect()
+    }
 }
 
 impl Guard {
@@ -54,13 +83,13 @@ impl Guard {
         service: &str,
         brokers: BTreeMap<String, Arc<dyn Broker>>,
     ) -> Self {
-        let (gate, _) = watch::channel(Gate::Unknown);
+        let (gate, _) = watch::channel(Gate::Unknown(String::new()));
         Self {
             store,
-            service: service.to_owned(),
-            brokers,
+            copies: Copies::new(service, brokers),
             gate,
             known: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         }
     }
 
@@ -72,203 +101,216 @@ impl Guard {
 
     /// Looks once a second until cancelled.
     pub async fn watch(&self, stop: &CancellationToken) {
-        let mut tick = interval(Duration::from_secs(1));
-        let mut copied = Instant::now();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
+        let looking = async {
+            let mut tick = interval(LOOK_EVERY);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                if let Err(error) = self.look().await {
+                    tracing::debug!(%error, "the store was not looked at");
+                }
             }
-            let seen = self.gate.borrow().clone();
-            let result = match seen {
-                Gate::Unknown => self.first_look().await,
-                Gate::Open => self.beat().await,
-                Gate::Halted(_) => Ok(()),
-            };
-            if let Err(error) = result {
-                tracing::debug!(%error, "the store was not looked at");
+        };
+        // Beside it, since a broker that is away must not delay a look.
+        let copying = async {
+            loop {
+                sleep(COPY_EVERY).await;
+                self.renew_copies().await;
             }
-            if copied.elapsed() >= COPY_EVERY {
-                copied = Instant::now();
-                self.copy_to_brokers().await;
-            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = looking => {}
+            () = copying => {}
         }
     }
 
-    async fn first_look(&self) -> Result<(), PortError> {
-        let Some(mut found) = self.store.open(Open::Look).await? else {
-            // Nothing is known here; the brokers may remember another store.
-            for (name, broker) in &self.brokers {
-                if let Some(copy) = broker.incarnation(&self.service, None).await? {
-                    self.compare(None, &copy, name);
-                    return Ok(());
+    /// Looks at the store now.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store cannot be reached; nothing is known then.
+    pub async fn look(&self) -> Result<(), PortError> {
+        let _turn = self.turn.lock().await;
+        let gate = self.gate.borrow().clone();
+        match gate {
+            Gate::Unknown(_) => {
+                let looked = self.first_look().await;
+                if let Err(error) = &looked {
+                    self.gate.send_replace(Gate::Unknown(error.to_string()));
                 }
+                looked
             }
-            let made = self.store.open(Open::Create).await?;
-            return match made {
-                Some(identity) => self.adopt(identity).await,
-                None => Err(PortError::transient(
-                    "create an incarnation id in the store",
-                )),
-            };
-        };
-        found.pulse = found.pulse.max(1);
-        self.adopt(found).await
+            Gate::Open => self.beat().await,
+            Gate::Halted(_) => self.look_again().await,
+        }
     }
 
-    async fn adopt(&self, identity: Identity) -> Result<(), PortError> {
-        self.store.open(Open::Expect(identity.id.clone())).await?;
-        tracing::info!(
-            id = identity.id,
-            pulse = identity.pulse,
-            "this is the store"
-        );
-        let mut known = self.known();
-        known.current = Some(incarnation::Incarnation {
-            id: identity.id,
-            pulse: identity.pulse,
-        });
-        drop(known);
-        self.gate.send_replace(Gate::Open);
+    /// Compares with what the brokers remember, and only then raises the pulse.
+    async fn first_look(&self) -> Result<(), PortError> {
+        // The copies first: what they name the store had before.
+        let copies = self.copies.look().await?;
+        let found = self.store.open(Open::Look).await?;
+        for (broker, copy) in &copies {
+            if !self.compare(found.as_ref(), copy, broker) {
+                return Ok(());
+            }
+        }
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let made = self.store.open(Open::Create).await?;
+                made.ok_or_else(|| PortError::transient("create an incarnation id in the store"))?
+            }
+        };
+        self.adopt(&found.incarnation).await
+    }
+
+    /// This is the store, unless it changed since it was seen like this.
+    async fn adopt(&self, seen: &Incarnation) -> Result<(), PortError> {
+        let found = self.store.pulse(seen).await?;
+        match (judge(found.as_ref(), Some(seen)), found) {
+            (Finding::Same, Some(current)) => {
+                tracing::info!(id = current.id, pulse = current.pulse, "this is the store");
+                *self.known() = Known {
+                    current: Some(current),
+                    distrusted: None,
+                };
+                self.gate.send_replace(Gate::Open);
+            }
+            (Finding::Different(why), _) => self.halt(&why, seen, ""),
+            (Finding::First | Finding::Same, _) => {}
+        }
         Ok(())
     }
 
     async fn beat(&self) -> Result<(), PortError> {
-        let pulse = self.store.pulse().await?;
-        let known = self.known().current.clone();
-        let found = match pulse {
-            Some(pulse) => known.as_ref().map(|known| incarnation::Incarnation {
-                id: known.id.clone(),
-                pulse,
-            }),
-            None => self
-                .store
-                .open(Open::Look)
-                .await?
-                .map(|i| incarnation::Incarnation {
-                    id: i.id,
-                    pulse: i.pulse,
-                }),
+        let Some(known) = self.current() else {
+            return Ok(());
         };
-        match judge(found.as_ref(), known.as_ref()) {
-            Finding::Different(why) => self.halt(&why.to_string()),
+        let found = self.store.pulse(&known).await?;
+        match judge(found.as_ref(), Some(&known)) {
+            Finding::Different(why) => {
+                self.halt(&why, &known, "");
+                self.look_again().await?;
+            }
             Finding::First | Finding::Same => self.known().current = found,
         }
+        Ok(())
+    }
+
+    /// Was the store accepted at another host? Leaves what this one remembers at
+    /// the brokers, for whoever starts next.
+    async fn look_again(&self) -> Result<(), PortError> {
+        let Some(distrusted) = self.known().distrusted.clone() else {
+            return Ok(());
+        };
+        if let Some(found) = self.store.open(Open::Look).await?
+            && is_accepted(&found.incarnation, &found.replaced, &distrusted)
+        {
+            tracing::warn!(id = found.incarnation.id, "an operator accepted this store");
+            self.copies.forget_confirmed();
+            return self.adopt(&found.incarnation).await;
+        }
+        self.copies.renew_all(&distrusted).await;
         Ok(())
     }
 
     /// Compares a broker's copy before its first message is handled.
     ///
     /// # Errors
-    /// [`PortError`] when the broker cannot be asked.
+    /// [`PortError`] when the broker or the store cannot be asked.
     pub async fn confirm(&self, name: &str) -> Result<(), PortError> {
-        if self.known().confirmed.contains(name) {
+        if self.copies.is_confirmed(name) {
             return Ok(());
         }
-        let Some(broker) = self.brokers.get(name) else {
-            return Ok(());
-        };
-        let current = self.known().current.clone();
-        let Some(current) = current else {
+        let Some(seen) = self.current() else {
             return Err(PortError::transient("know the store yet"));
         };
-        match broker.incarnation(&self.service, None).await? {
-            Some(copy) => {
-                // What this host saw last may be older than the copy: other hosts
-                // raised the pulse, and told the broker, since.
-                let found = self.store.open(Open::Look).await?;
-                let found = found.map(|found| incarnation::Incarnation {
-                    id: found.id,
-                    pulse: found.pulse,
-                });
-                if !self.compare(found.as_ref(), &copy, name) {
-                    return Ok(());
-                }
+        // Written only where nothing was kept, or less of the same store.
+        let copy = self.copies.put(name, Keep::Renew(seen.clone())).await?;
+        let _turn = self.turn.lock().await;
+        if let Some(copy) = copy {
+            let found = self.store.open(Open::Look).await?;
+            if !self.compare(found.as_ref(), &copy, name) {
+                return Ok(());
             }
-            None => {
-                let copy = Incarnation {
-                    id: current.id,
-                    pulse: current.pulse,
-                };
-                broker.incarnation(&self.service, Some(&copy)).await?;
+            if let Some(found) = found.filter(|found| found.incarnation.id != copy.id) {
+                let accepted = Keep::Replace(found.incarnation);
+                self.copies.put(name, accepted).await?;
             }
         }
-        self.known().confirmed.insert(name.to_owned());
+        self.copies.confirm(name);
         Ok(())
     }
 
-    fn compare(
-        &self,
-        store: Option<&incarnation::Incarnation>,
-        copy: &Incarnation,
-        broker: &str,
-    ) -> bool {
-        let remembered = incarnation::Incarnation {
-            id: copy.id.clone(),
-            pulse: copy.pulse,
-        };
-        match judge(store, Some(&remembered)) {
+    /// Does the store agree with a broker's copy? Halts if not.
+    fn compare(&self, store: Option<&Opened>, copy: &Incarnation, broker: &str) -> bool {
+        match judge(store.map(|store| &store.incarnation), Some(copy)) {
             Finding::Different(why) => {
-                self.halt(&format!("{why} (remembered by the broker {broker})"));
-                false
+                let accepted = store
+                    .is_some_and(|store| is_accepted(&store.incarnation, &store.replaced, copy));
+                if !accepted {
+                    self.halt(&why, copy, &format!(" (remembered by the broker {broker})"));
+                }
+                accepted
             }
             Finding::First | Finding::Same => true,
         }
     }
 
-    async fn copy_to_brokers(&self) {
-        let (current, confirmed) = {
-            let known = self.known();
-            (known.current.clone(), known.confirmed.clone())
-        };
-        if *self.gate.borrow() != Gate::Open {
-            return;
-        }
-        let Some(current) = current else { return };
-        let copy = Incarnation {
-            id: current.id,
-            pulse: current.pulse,
-        };
-        for name in confirmed {
-            if let Some(broker) = self.brokers.get(&name)
-                && let Err(error) = broker.incarnation(&self.service, Some(&copy)).await
-            {
-                tracing::debug!(broker = name, %error, "the copy of the store's incarnation was not renewed");
-            }
+    /// Tells the brokers what this host remembers, as far as they can be reached.
+    pub async fn renew_copies(&self) {
+        let open = *self.gate.borrow() == Gate::Open;
+        if let Some(current) = self.current().filter(|_| open) {
+            self.copies.renew_confirmed(&current).await;
         }
     }
 
-    /// Closes the gate.
-    pub fn halt(&self, why: &str) {
+    /// A step was told that this is not the store: looks what it is. Until that
+    /// can be seen each further step is told the same.
+    pub async fn doubt(&self) {
+        if let Err(error) = self.look().await {
+            tracing::debug!(%error, "the store was not looked at");
+        }
+    }
+
+    /// Closes the gate: the store is not what is remembered, and by whom.
+    pub fn halt(&self, why: &Difference, remembered: &Incarnation, by: &str) {
         let text = format!(
-            "{why}; nothing is handled until an operator accepts this store: holdfast store accept"
+            "{why}{by}; nothing is handled until an operator accepts this store: holdfast store accept"
         );
+        self.known().distrusted = Some(remembered.clone());
         let halted = Gate::Halted(text.clone());
         if self.gate.send_replace(halted.clone()) != halted {
             tracing::error!("{text}");
         }
     }
 
-    /// An operator accepts the store as it is.
+    /// An operator accepts the store as it is, for all hosts of the service: it
+    /// gets a new id and remembers whose place it takes, so that halted hosts,
+    /// which go on looking, see that it was accepted.
     ///
     /// # Errors
-    /// [`PortError`] when the store cannot be reached; nothing has changed then.
-    pub async fn accept(&self) -> Result<Identity, PortError> {
-        let made = self.store.open(Open::Create).await?;
-        let Some(identity) = made else {
-            return Err(PortError::transient(
-                "create an incarnation id in the store",
-            ));
+    /// [`PortError`] when the store cannot be reached. It may be accepted all the
+    /// same then; accepting again does no harm.
+    pub async fn accept(&self) -> Result<Incarnation, PortError> {
+        let _turn = self.turn.lock().await;
+        let mut stands_for = self.copies.look_all().await;
+        stands_for.extend(self.known().ids());
+        let accept = Open::Accept(stands_for.into_iter().collect());
+        let Some(accepted) = self.store.open(accept).await? else {
+            return Err(PortError::transient("give the store a new incarnation id"));
         };
-        let copy = Incarnation {
-            id: identity.id.clone(),
-            pulse: identity.pulse,
-        };
-        for broker in self.brokers.values() {
-            broker.incarnation(&self.service, Some(&copy)).await?;
-        }
-        self.adopt(identity.clone()).await?;
-        Ok(identity)
+        let accepted = accepted.incarnation;
+        // A broker that is away is told when it is asked the next time.
+        self.copies.forget_confirmed();
+        self.copies.replace_all(&accepted).await;
+        self.adopt(&accepted).await?;
+        Ok(accepted)
+    }
+
+    fn current(&self) -> Option<Incarnation> {
+        self.known().current.clone()
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {

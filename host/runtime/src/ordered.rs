@@ -124,7 +124,9 @@ impl Session {
         while let Some(Queued { job, waiting }) = next {
             drop(waiting);
             next = match self.work(&job).await {
-                Over::Settle(Settlement::Abandon) => {
+                Over::Settle(settlement)
+                    if matches!(settlement, Settlement::Abandon) || self.distrusts() =>
+                {
                     self.keep_back(job);
                     self.begin_again("a message could not be finished here");
                     return;

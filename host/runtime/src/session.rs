@@ -12,15 +12,17 @@ use holdfast_ports::broker::{Broker, Delivery, Ended, Settler, Subscription};
 use holdfast_ports::error::PortError;
 use holdfast_ports::plugins::{Interrupt, Plugins};
 use holdfast_ports::store::SharedStore;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ask::{NoAnswer, Step, ask};
 use crate::batch::Batcher;
 use crate::books::Books;
 use crate::foreign::Foreign;
 use crate::halts::{Halts, LaneName};
+use crate::identity::Gate;
 use crate::in_hand::InHand;
 use crate::ordered::{Queued, Unsettled};
 use crate::route::{Refusal, Route, route};
@@ -55,6 +57,8 @@ pub struct Context {
     pub halts: Arc<Halts>,
     /// Its place in a row of partitions.
     pub seat: Option<Seat>,
+    /// Is the store the one we started with?
+    pub gate: watch::Receiver<Gate>,
     /// When messages that were handed back meanwhile may be tried again.
     pub(crate) not_before: Mutex<HashMap<ClaimKey, Instant>>,
     /// Puts messages together for batch plugins.
@@ -150,6 +154,10 @@ impl Session {
         session
             .tracker
             .spawn(async move { watching.watch_foreign().await });
+        let watching = Arc::clone(&session);
+        session
+            .tracker
+            .spawn(async move { watching.watch_gate().await });
         let ordered = session.context.spec.ordered();
         let end = if ordered {
             let end = session.consume_in_order(subscription.as_mut()).await;
@@ -235,8 +243,50 @@ impl Session {
         let _ = tokio::time::timeout(GRACE, self.tracker.wait()).await;
     }
 
+    /// Ends everything once the store is known not to be the one we started
+    /// with.
+    async fn watch_gate(&self) {
+        let mut gate = self.context.gate.clone();
+        tokio::select! {
+            () = self.stopping.cancelled() => {}
+            halted = gate.wait_for(|gate| matches!(gate, Gate::Halted(_))) => {
+                if halted.is_ok() {
+                    self.fence(FencedBy::Store);
+                }
+            }
+        }
+    }
+
+    /// Is the store known not to be the one this session began with? Then what
+    /// it answered proves nothing, and nothing more is asked of it.
+    pub(crate) fn distrusts(&self) -> bool {
+        self.fenced.get() == Some(&FencedBy::Store)
+            || matches!(*self.context.gate.borrow(), Gate::Halted(_))
+    }
+
+    /// Asks the store until it answers or `stop` is cancelled.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        step: Step,
+        stop: &CancellationToken,
+        call: impl FnMut() -> F,
+    ) -> Result<T, NoAnswer>
+    where
+        F: Future<Output = Result<T, PortError>>,
+    {
+        if self.distrusts() {
+            return Err(NoAnswer::Fenced);
+        }
+        ask(step, stop, call).await
+    }
+
     /// Settles a delivery and enters its ending in the books.
     pub(crate) fn settle(&self, job: Job, settlement: Settlement) {
+        let settlement = if self.distrusts() {
+            Settlement::Abandon
+        } else {
+            settlement
+        };
         let ending = settlement.ending();
         let tag = job.delivery.ticket.tag;
         let ending = match self.settler.settle(job.delivery.ticket, settlement) {

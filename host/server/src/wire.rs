@@ -31,10 +31,16 @@ pub async fn store(config: &Valid) -> Result<SharedStore, PortError> {
             url,
             ca,
             wait_replicas,
+            cluster,
+            nodes,
+            sentinels,
         } => {
             let mut options = holdfast_redis::RedisOptions::new(url.expose(), &config.service);
             options.wait_replicas = *wait_replicas;
             options.ca.clone_from(ca);
+            options.cluster = *cluster;
+            options.nodes.clone_from(nodes);
+            options.sentinels.clone_from(sentinels);
             Ok(Arc::new(
                 holdfast_redis::RedisStore::connect(options).await?,
             ))

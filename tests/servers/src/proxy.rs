@@ -20,13 +20,13 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    target: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
+    target: SocketAddr,
     mode: Mode,
     delay: Duration,
     /// Both ends of every connection since the last cut.
@@ -55,8 +55,8 @@ impl Proxy {
             .context("failed to open a port for the proxy")?;
         let address = listener.local_addr().context("failed to read the port")?;
         let shared = Arc::new(Shared {
-            target,
             state: Mutex::new(State {
+                target,
                 mode: Mode::Open,
                 delay: Duration::ZERO,
                 sockets: Vec::new(),
@@ -97,6 +97,14 @@ impl Proxy {
 
     /// Back to forwarding; bytes held by [`Proxy::half_open`] go on their way.
     pub fn restore(&self) {
+        self.shared.change(Mode::Open);
+    }
+
+    /// Leads new connections to another server from now on, and closes those to
+    /// the one before: what a stable address does at a failover.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.shared.lock().target = target;
+        self.shared.change(Mode::Cut);
         self.shared.change(Mode::Open);
     }
 
@@ -151,12 +159,13 @@ impl Shared {
     }
 
     fn connect(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {
-        let server = TcpStream::connect(self.target)?;
+        let target = self.lock().target;
+        let server = TcpStream::connect(target)?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         {
             let mut state = self.lock();
-            if matches!(state.mode, Mode::Cut | Mode::Ended) {
+            if matches!(state.mode, Mode::Cut | Mode::Ended) || state.target != target {
                 return Ok(());
             }
             state.sockets.push(client.try_clone()?);

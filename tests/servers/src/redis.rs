@@ -176,6 +176,36 @@ impl Redis {
         resp::command(self.address(), words, COMMAND_LIMIT)
     }
 
+    /// Makes it follow another server, or (none) be a primary.
+    ///
+    /// # Errors
+    /// Fails when it does not answer.
+    pub fn follow(&self, primary: Option<SocketAddr>) -> Result<()> {
+        let words = match primary {
+            Some(at) => [
+                "REPLICAOF".to_owned(),
+                at.ip().to_string(),
+                at.port().to_string(),
+            ],
+            None => ["REPLICAOF", "NO", "ONE"].map(str::to_owned),
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.cli(&words).map(drop)
+    }
+
+    /// A number in what `INFO replication` says.
+    ///
+    /// # Errors
+    /// Fails when it does not answer, or says no such thing.
+    pub fn replication(&self, field: &str) -> Result<String> {
+        let info = self.cli(&["INFO", "replication"])?;
+        let found = info.lines().find_map(|line| {
+            let (name, value) = line.trim_end().split_once(':')?;
+            (name == field).then(|| value.to_owned())
+        });
+        found.with_context(|| format!("no {field} in what Redis says of its replication"))
+    }
+
     fn launch(&mut self) -> Result<()> {
         let mut command = Command::new(find("redis-server")?);
         command.arg("--port").arg(self.port().to_string());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast_core::time::Micros;
-use holdfast_ports::broker::Incarnation;
+use holdfast_ports::broker::{Incarnation, Keep};
 use holdfast_ports::message::{Header, Incoming, is_own};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -210,12 +210,14 @@ pub(super) fn delete_queue(rows: &mut Rows<'_>, name: &str) -> Result<(), Stop> 
 pub(super) fn incarnation(
     rows: &mut Rows<'_>,
     service: &str,
-    put: Option<&Incarnation>,
+    keep: &Keep,
 ) -> Result<Option<Incarnation>, Stop> {
     let key = Key::new(INCARNATION, &[service]);
-    if let Some(put) = put {
-        rows.put(&key, &(&put.id, put.pulse), None)?;
-    }
     let kept: Option<(String, u64)> = rows.get(&key)?;
-    Ok(kept.map(|(id, pulse)| Incarnation { id, pulse }))
+    let kept = kept.map(|(id, pulse)| Incarnation { id, pulse });
+    let Some(put) = keep.decide(kept.as_ref()) else {
+        return Ok(kept);
+    };
+    rows.put(&key, &(&put.id, put.pulse), None)?;
+    Ok(Some(put))
 }

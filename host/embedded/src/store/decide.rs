@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use holdfast_core::incarnation::{Finding, judge};
 use holdfast_ports::error::PortError;
 
 use super::claims::must_be;
@@ -24,7 +25,9 @@ impl EmbeddedStore {
             .run(what, move |rows| {
                 let same_store = match expected {
                     None => true,
-                    Some(expected) => groups::incarnation(rows)?.as_deref() == Some(&*expected),
+                    Some(expected) => {
+                        judge(groups::incarnation(rows)?.as_ref(), Some(&expected)) == Finding::Same
+                    }
                 };
                 decide(rows, same_store)
             })

@@ -2,9 +2,10 @@
 //! the store.
 
 use holdfast_core::cutover::{Percent, Rule};
+use holdfast_core::incarnation::{Incarnation, raised};
 use holdfast_core::name::Group;
 use holdfast_ports::error::PortError;
-use holdfast_ports::store::{Addition, Agreement, GroupRules, Identity, Open};
+use holdfast_ports::store::{Addition, Agreement, GroupRules, Open, Opened};
 
 use super::keys;
 use super::records::{StoredRule, load_side};
@@ -96,8 +97,12 @@ pub(super) fn set_rule(
 }
 
 /// The id of the store; none before the first host started with it.
-pub(super) fn incarnation(rows: &Rows<'_>) -> Result<Option<String>, Stop> {
-    rows.get(&keys::incarnation())
+pub(super) fn incarnation(rows: &Rows<'_>) -> Result<Option<Incarnation>, Stop> {
+    let Some(id) = rows.get(&keys::incarnation())? else {
+        return Ok(None);
+    };
+    let pulse = rows.get(&keys::pulse())?.unwrap_or(0);
+    Ok(Some(Incarnation { id, pulse }))
 }
 
 /// Looks which store it is, and makes it one if need be.
@@ -105,23 +110,52 @@ pub(super) fn identify(
     rows: &mut Rows<'_>,
     mode: &Open,
     fresh: String,
-) -> Result<Option<Identity>, Stop> {
-    let id = match incarnation(rows)? {
-        Some(id) => id,
-        None if *mode == Open::Create => {
-            rows.put(&keys::incarnation(), &fresh, None)?;
-            fresh
+) -> Result<Option<Opened>, Stop> {
+    let mut found = incarnation(rows)?;
+    let mut replaced: Vec<String> = rows.get(&keys::replaced())?.unwrap_or_default();
+    let makes = match mode {
+        Open::Look | Open::Expect(_) => false,
+        Open::Create => found.is_none(),
+        Open::Accept(ids) => {
+            for id in found.iter().map(|known| &known.id).chain(ids) {
+                if !replaced.contains(id) {
+                    replaced.push(id.clone());
+                }
+            }
+            rows.put(&keys::replaced(), &replaced, None)?;
+            true
         }
-        None => return Ok(None),
     };
-    let pulse = rows.get(&keys::pulse())?.unwrap_or(0);
-    Ok(Some(Identity { id, pulse }))
+    if makes {
+        let made = Incarnation {
+            id: fresh,
+            pulse: 0,
+        };
+        put_incarnation(rows, &made)?;
+        found = Some(made);
+    }
+    Ok(found.map(|incarnation| Opened {
+        incarnation,
+        replaced,
+    }))
 }
 
-pub(super) fn raise_pulse(rows: &mut Rows<'_>) -> Result<u64, Stop> {
-    let pulse = rows.get::<u64>(&keys::pulse())?.unwrap_or(0) + 1;
-    rows.put(&keys::pulse(), &pulse, None)?;
-    Ok(pulse)
+/// Raises the pulse of the store that is remembered; gives what is there then.
+pub(super) fn raise_pulse(
+    rows: &mut Rows<'_>,
+    remembered: &Incarnation,
+) -> Result<Option<Incarnation>, Stop> {
+    let found = incarnation(rows)?;
+    let Some(raised) = raised(found.as_ref(), remembered) else {
+        return Ok(found);
+    };
+    put_incarnation(rows, &raised)?;
+    Ok(Some(raised))
+}
+
+fn put_incarnation(rows: &mut Rows<'_>, put: &Incarnation) -> Result<(), Stop> {
+    rows.put(&keys::incarnation(), &put.id, None)?;
+    rows.put(&keys::pulse(), &put.pulse, None)
 }
 
 pub(super) fn set_flag(rows: &mut Rows<'_>, name: &str, value: Option<&str>) -> Result<(), Stop> {

@@ -90,6 +90,10 @@ pub(super) fn incarnation() -> Key {
     Key::new(b'i', &["id"])
 }
 
+pub(super) fn replaced() -> Key {
+    Key::new(b'i', &["replaced"])
+}
+
 pub(super) fn pulse() -> Key {
     Key::new(b'i', &["pulse"])
 }

@@ -1,6 +1,8 @@
 //! What a host compares before it claims anything: the rules of its groups, and
 //! which store it is.
 
+use holdfast_core::incarnation::Incarnation;
+
 /// What all sides of a group have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupRules {
@@ -25,15 +27,19 @@ pub enum Open {
     Look,
     /// Look, and make an incarnation where there is none.
     Create,
-    /// Check every call of this process against this id from now on.
-    Expect(String),
+    /// Give it a new incarnation, which stands for the one that it had and for
+    /// these ids: an operator accepted it.
+    Accept(Vec<String>),
+    /// Check every call of this process against this one from now on: the id is
+    /// the same, and the pulse not lower.
+    Expect(Incarnation),
 }
 
 /// Which store it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The random id.
-    pub id: String,
-    /// The pulse counter.
-    pub pulse: u64,
+pub struct Opened {
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The ids that it stands for since an operator accepted it in their place.
+    pub replaced: Vec<String>,
 }

@@ -15,20 +15,23 @@
 mod batch;
 mod plain;
 mod serve;
+mod target;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{Client, Cmd, Value};
+use redis::{Cmd, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::call::Call;
 use crate::error::LinkError;
+use crate::options::RedisOptions;
 use crate::script::Which;
 
 pub(crate) use self::plain::{Common, Plain};
+pub(crate) use self::target::Target;
 
 /// Most commands in one pipeline.
 pub(crate) const BATCH: usize = 128;
@@ -46,8 +49,8 @@ struct Job {
     reply: Reply,
 }
 
-#[derive(Debug)]
-enum Ask {
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
     /// By a command of its own.
     Alone {
         command: Cmd,
@@ -59,14 +62,35 @@ enum Ask {
     Plain(Plain),
 }
 
+impl From<Call> for Ask {
+    fn from(call: Call) -> Self {
+        Self::Alone {
+            command: call.command,
+            script: Some(call.which),
+            replicated: call.replicated,
+        }
+    }
+}
+
 /// What the task needs to know.
 #[derive(Debug)]
-struct Settings {
-    client: Client,
+pub(crate) struct Settings {
+    target: Target,
     /// The address without credentials, for the log.
     shown: String,
     response_timeout: Duration,
     wait_replicas: u32,
+}
+
+impl Settings {
+    pub(crate) fn new(options: &RedisOptions, target: Target, shown: String) -> Self {
+        Self {
+            target,
+            shown,
+            response_timeout: options.response_timeout,
+            wait_replicas: options.wait_replicas,
+        }
+    }
 }
 
 /// What the task tells about the server.
@@ -99,20 +123,9 @@ pub(crate) struct Link {
 
 impl Link {
     /// Starts connecting and goes on trying until it is dropped.
-    pub(crate) fn start(
-        client: Client,
-        shown: String,
-        response_timeout: Duration,
-        wait_replicas: u32,
-    ) -> Self {
+    pub(crate) fn start(settings: Settings) -> Self {
         let (queue, jobs) = mpsc::unbounded_channel();
         let status = Arc::new(Status::default());
-        let settings = Settings {
-            client,
-            shown,
-            response_timeout,
-            wait_replicas,
-        };
         let task = tokio::spawn(serve::run(jobs, Arc::new(settings), Arc::clone(&status)));
         Self {
             queue,
@@ -132,23 +145,8 @@ impl Link {
         .await
     }
 
-    /// Runs a script, like [`Link::send`].
-    pub(crate) async fn call(&self, call: Call) -> Result<Value, LinkError> {
-        self.ask(Ask::Alone {
-            command: call.command,
-            script: Some(call.which),
-            replicated: call.replicated,
-        })
-        .await
-    }
-
-    /// Takes a step together with those of others; [`Value::Nil`] when it was
-    /// not taken and has to be asked for by a call of its own.
-    pub(crate) async fn plain(&self, step: Plain) -> Result<Value, LinkError> {
-        self.ask(Ask::Plain(step)).await
-    }
-
-    async fn ask(&self, ask: Ask) -> Result<Value, LinkError> {
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Value, LinkError> {
         let (reply, answer) = oneshot::channel();
         let job = Job { ask, reply };
         self.queue.send(job).map_err(|_| LinkError::Closed)?;

@@ -25,7 +25,8 @@ pub(crate) struct Common {
     pub(crate) which: Which,
     /// Decides the hash slot.
     pub(crate) group: Group,
-    pub(crate) incarnation: Arc<str>,
+    /// The key of the incarnation; none in a cluster.
+    pub(crate) incarnation: Option<Arc<str>>,
     /// The incarnation that has to be there, or an empty text.
     pub(crate) expected: Arc<str>,
     /// How long a new attempt excludes others, where one begins.
@@ -34,7 +35,7 @@ pub(crate) struct Common {
 }
 
 /// One message's step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plain {
     pub(crate) common: Common,
     /// The name of the claim.
@@ -89,7 +90,9 @@ impl Shared {
             ..
         } = self.common;
         let claims = self.steps.iter().map(|(claim, _)| claim.as_str());
-        let keys: Vec<&str> = claims.chain([&*incarnation]).collect();
+        // In its place something of the same slot, which is not looked at.
+        let last = incarnation.as_deref().or(claims.clone().next());
+        let keys: Vec<&str> = claims.clone().chain(last).collect();
         let mut call = Call::new(which, &keys).arg(&*expected);
         if let Some(lock) = lock {
             call = call.micros(lock);

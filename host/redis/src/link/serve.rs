@@ -72,8 +72,8 @@ async fn connect(settings: &Settings) -> Result<MultiplexedConnection, LinkError
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(limit))
         .set_response_timeout(Some(limit));
-    settings
-        .client
+    let client = settings.target.client(&config).await?;
+    client
         .get_multiplexed_async_connection_with_config(&config)
         .await
         .map_err(LinkError::connecting)

@@ -5,9 +5,8 @@
 -- record begins (see record.lua)
 -- Answers {fence, number of each claim that was left}.
 local count = #KEYS - 1
-if ARGV[1] ~= '' and redis.call('GET', KEYS[count + 1]) ~= ARGV[1] then
-  return -1
-end
+local found = ARGV[1] ~= '' and redis.call('GET', KEYS[count + 1])
+--!include same.lua
 --!include clock.lua
 local keep_ms, answer = ARGV[3], { now }
 local tail = struct.pack('>I4I4ddd', now / 1000000, 1, now, now, now + ARGV[2])

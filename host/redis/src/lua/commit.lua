@@ -10,10 +10,8 @@
 -- Answers 1 done, {2, minted} committed, 3 state moved or sequence overtaken, 4
 -- lost.
 local key, token, keep_ms, epoch = KEYS[1], ARGV[2], ARGV[3], ARGV[4] or ''
-local known, id = unpack(redis.call('MGET', key, KEYS[2]))
-if ARGV[1] ~= '' and id ~= ARGV[1] then
-  return -1
-end
+local known, found = unpack(redis.call('MGET', key, KEYS[2]))
+--!include same.lua
 --!include epoch.lua
 if known and not ARGV[5] then
   local state, flags, length = string.byte(known, 1, 3)

@@ -5,9 +5,8 @@
 -- Answers {1, number of each claim that was left}.
 local count, keep_ms, answer = #KEYS - 1, ARGV[2], { 1 }
 local known = redis.call('MGET', unpack(KEYS))
-if ARGV[1] ~= '' and known[count + 1] ~= ARGV[1] then
-  return -1
-end
+local found = known[count + 1]
+--!include same.lua
 for i = 1, count do
   local record = known[i]
   local state, flags, length

@@ -1,12 +1,20 @@
--- Which store is this? KEYS incarnation, pulse; ARGV 1 the id to give it if it
--- has none, or ''. Answers {id, pulse}, or nothing when it has none.
-local id = redis.call('GET', KEYS[1])
-if not id then
-  if ARGV[1] == '' then
-    return false
+-- Which store is this? KEYS incarnation, the ids that it stands for; ARGV 1 the
+-- incarnation to give it, or '', 2 '1' to give it in any case, else only where it
+-- has none, then ids that it stands for besides the one it had.
+-- Answers {incarnation (see same.lua), ids}, or nothing when it has none.
+local found = redis.call('GET', KEYS[1])
+if ARGV[1] ~= '' and (ARGV[2] == '1' or not found) then
+  local ids = {}
+  for i = 3, #ARGV do
+    ids[#ids + 1] = ARGV[i]
   end
-  id = ARGV[1]
-  redis.call('SET', KEYS[1], id)
-  redis.call('DEL', KEYS[2])
+  if found then
+    ids[#ids + 1] = string.sub(found, 1, -22)
+  end
+  if #ids > 0 then
+    redis.call('SADD', KEYS[2], unpack(ids))
+  end
+  found = ARGV[1]
+  redis.call('SET', KEYS[1], found)
 end
-return {id, redis.call('GET', KEYS[2]) or '0'}
+return found and { found, redis.call('SMEMBERS', KEYS[2]) }

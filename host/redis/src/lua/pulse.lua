@@ -1,7 +1,11 @@
--- Raises the pulse. KEYS incarnation, pulse; ARGV 1 store expected, or '' for
--- any. Answers the pulse, or nothing when it is another store or none.
-local id = redis.call('GET', KEYS[1])
-if not id or (ARGV[1] ~= '' and id ~= ARGV[1]) then
-  return false
+-- Raises the pulse of the store that is remembered, and leaves another one or an
+-- older copy as it is. KEYS incarnation; ARGV 1 the one remembered.
+-- Answers the incarnation that is there then, or nothing.
+local found = redis.call('GET', KEYS[1])
+if not found or found < ARGV[1]
+  or string.sub(found, 1, -22) ~= string.sub(ARGV[1], 1, -22) then
+  return found
 end
-return redis.call('INCR', KEYS[2])
+found = string.sub(found, 1, -21) .. string.format('%020.0f', string.sub(found, -20) + 1)
+redis.call('SET', KEYS[1], found)
+return found

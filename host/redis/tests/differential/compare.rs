@@ -11,7 +11,7 @@ use holdfast_core::claim::{
 use holdfast_core::key::Lane;
 use holdfast_ports::error::Kind;
 use holdfast_ports::message::{Effects, Staged, StateChange, Target};
-use holdfast_ports::store::{Begin, Commit, LeaseAnswer, Open, Store as _};
+use holdfast_ports::store::{Begin, Commit, Incarnation, LeaseAnswer, Open, Store as _};
 use holdfast_redis::RedisStore;
 
 use crate::common::{Begun, side};
@@ -112,13 +112,16 @@ pub(crate) async fn step(store: &RedisStore, model: &mut Model, step: &Step) -> 
         Step::Resign => resign(store, model).await,
         Step::OtherStore(step) => {
             store
-                .open(Open::Expect("another".to_owned()))
+                .open(Open::Expect(Incarnation {
+                    id: "another".to_owned(),
+                    pulse: 0,
+                }))
                 .await
                 .unwrap();
             model.same_store = false;
             let outcome = Box::pin(self::step(store, model, step)).await;
             model.same_store = true;
-            store.open(Open::Expect(model.id.clone())).await.unwrap();
+            store.open(Open::Expect(model.known.clone())).await.unwrap();
             outcome
         }
     }

@@ -10,7 +10,7 @@ mod steps;
 
 use holdfast_core::claim::CommitAnswer;
 use holdfast_core::name::Group;
-use holdfast_ports::store::{Open, Store as _};
+use holdfast_ports::store::{Incarnation, Open, Store as _};
 use holdfast_redis::RedisStore;
 use holdfast_servers::unique;
 use proptest::collection::vec;
@@ -21,16 +21,16 @@ use self::model::Model;
 use self::steps::{BeginStep, CommitStep, Epoch, KEYS, Step, Whose};
 
 /// A store, and its incarnation.
-async fn store() -> (RedisStore, String) {
+async fn store() -> (RedisStore, Incarnation) {
     let store = common::shared().await.unwrap();
     let identity = store.open(Open::Create).await.unwrap().unwrap();
-    (store, identity.id)
+    (store, identity.incarnation)
 }
 
 #[test]
 fn redis_decides_as_the_reference_does() {
     let runtime = Runtime::new().unwrap();
-    let (store, id) = runtime.block_on(store());
+    let (store, known) = runtime.block_on(store());
     let config = Config {
         cases: 150,
         failure_persistence: None,
@@ -39,7 +39,7 @@ fn redis_decides_as_the_reference_does() {
     };
     let outcome = TestRunner::new(config).run(&vec(steps::any(), 1..200), |steps| {
         runtime
-            .block_on(replay(&store, &id, &steps))
+            .block_on(replay(&store, &known, &steps))
             .map_err(TestCaseError::fail)
     });
     if let Err(error) = outcome {
@@ -49,7 +49,7 @@ fn redis_decides_as_the_reference_does() {
 
 #[tokio::test]
 async fn a_long_history_is_cut_where_the_reference_cuts_it() {
-    let (store, id) = store().await;
+    let (store, known) = store().await;
     let attempt = [
         Step::Begin(BeginStep::plain(0)),
         Step::Fail(0, Whose::Last, Epoch::None),
@@ -57,12 +57,12 @@ async fn a_long_history_is_cut_where_the_reference_cuts_it() {
     let mut steps: Vec<Step> = attempt.iter().cloned().cycle().take(40).collect();
     steps.push(Step::Begin(BeginStep::plain(0)));
     steps.push(Step::Commit(CommitStep::plain(0)));
-    replay(&store, &id, &steps).await.unwrap();
+    replay(&store, &known, &steps).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_late_commit_does_not_lower_the_last_sequence() {
-    let (store, id) = store().await;
+    let (store, known) = store().await;
     let begin = |key, sequence| {
         Step::Begin(BeginStep {
             lane: Some(0),
@@ -84,7 +84,7 @@ async fn a_late_commit_does_not_lower_the_last_sequence() {
         commit(0, 1),
         begin(2, 2),
     ];
-    replay(&store, &id, &steps).await.unwrap();
+    replay(&store, &known, &steps).await.unwrap();
 }
 
 /// Begins and finishes claims of others while a step is taken, so that what can
@@ -102,9 +102,9 @@ async fn neighbours(store: &RedisStore, group: &Group, number: usize) {
 }
 
 /// Takes the steps on both sides; the error names the first that differs.
-async fn replay(store: &RedisStore, id: &str, steps: &[Step]) -> Result<(), String> {
+async fn replay(store: &RedisStore, known: &Incarnation, steps: &[Step]) -> Result<(), String> {
     let group = Group::new(&unique("g")).unwrap();
-    let mut model = Model::new(group.clone(), id);
+    let mut model = Model::new(group.clone(), known);
     for (number, step) in steps.iter().enumerate() {
         let differs = |what| format!("step {number}, {step:?}: {what}");
         let outcome = match step {
@@ -118,7 +118,7 @@ async fn replay(store: &RedisStore, id: &str, steps: &[Step]) -> Result<(), Stri
             }
         };
         outcome.map_err(differs)?;
-        store.open(Open::Expect(id.to_owned())).await.unwrap();
+        store.open(Open::Expect(known.clone())).await.unwrap();
         for key in KEYS {
             compare::record(store, &model, key).await.map_err(differs)?;
         }

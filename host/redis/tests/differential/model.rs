@@ -10,7 +10,7 @@ use holdfast_core::key::{ClaimKey, Lane};
 use holdfast_core::name::{Consumer, Group};
 use holdfast_core::time::Micros;
 use holdfast_ports::message::{Outbox, Snapshot, StateChange};
-use holdfast_ports::store::{Begin, Commit, LeaseName, Place, Slot};
+use holdfast_ports::store::{Begin, Commit, Incarnation, LeaseName, Place, Slot};
 
 use crate::common::Begun;
 
@@ -19,7 +19,7 @@ type StateName = Result<String, String>;
 
 pub(crate) struct Model {
     pub(crate) at: Place,
-    pub(crate) id: String,
+    pub(crate) known: Incarnation,
     pub(crate) same_store: bool,
     pub(crate) epoch: Option<u64>,
     pub(crate) last_epoch: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(group: Group, id: &str) -> Self {
+    pub(crate) fn new(group: Group, known: &Incarnation) -> Self {
         Self {
             at: Place {
                 group,
@@ -46,7 +46,7 @@ impl Model {
                 lease: Some(Consumer::new("leased").unwrap()),
                 keep: Duration::from_secs(600),
             },
-            id: id.to_owned(),
+            known: known.clone(),
             same_store: true,
             epoch: None,
             last_epoch: 0,

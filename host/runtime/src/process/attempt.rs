@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Round;
 use super::ending::Letter;
-use crate::ask::{Step, ask};
+use crate::ask::Step;
 use crate::books::{Attempt, Why};
 use crate::route::Route;
 use crate::session::{Job, Session};
@@ -76,10 +76,11 @@ impl Session {
                     "attempt failed; the claim is kept"
                 );
                 let shown = claim.shown();
-                match ask(Step::Fail, &self.leaving, || {
-                    context.store.fail(at, shown, &error)
-                })
-                .await
+                match self
+                    .ask(Step::Fail, &self.leaving, || {
+                        context.store.fail(at, shown, &error)
+                    })
+                    .await
                 {
                     Ok(answer) => match claim.kept(answer) {
                         Ok(()) => Round::Wait(after, Why::Delay),
@@ -130,10 +131,11 @@ impl Session {
     ) -> Round {
         let store = &self.context.store;
         let shown = claim.shown();
-        let answer = match ask(Step::Commit, &self.leaving, || {
-            store.commit(at, shown, &commit)
-        })
-        .await
+        let answer = match self
+            .ask(Step::Commit, &self.leaving, || {
+                store.commit(at, shown, &commit)
+            })
+            .await
         {
             Ok(answer) => answer,
             Err(why) => return self.unanswered(why),
@@ -151,7 +153,10 @@ impl Session {
                 // Another message changed the state that this one read. The
                 // attempt is not counted and is made again on fresh state.
                 let shown = claim.shown();
-                match ask(Step::Abandon, &self.leaving, || store.abandon(at, shown)).await {
+                match self
+                    .ask(Step::Abandon, &self.leaving, || store.abandon(at, shown))
+                    .await
+                {
                     Ok(answer) => match claim.kept(answer) {
                         Ok(()) => Round::Again,
                         Err(refused) => self.refused(refused),

@@ -10,7 +10,7 @@ use holdfast_ports::store::Place;
 
 use super::Round;
 use super::wait::LONGEST_LOOK;
-use crate::ask::{Step, ask};
+use crate::ask::Step;
 use crate::books::Why;
 use crate::letter::{self, Facts};
 use crate::session::{Job, Session};
@@ -72,10 +72,11 @@ impl Session {
         let undeliverable = errors.iter().find(|(undeliverable, _)| *undeliverable);
         match (errors.first(), undeliverable) {
             (None, _) => {
-                match ask(Step::Published, &self.leaving, || {
-                    context.store.published(at)
-                })
-                .await
+                match self
+                    .ask(Step::Published, &self.leaving, || {
+                        context.store.published(at)
+                    })
+                    .await
                 {
                     Ok(answer) => match claim::published(answer) {
                         Ok(proof) => Round::ack(proof),
@@ -97,10 +98,11 @@ impl Session {
         let context = &self.context;
         let limit = context.spec.backoff.attempts;
         tracing::warn!(consumer = %context.spec.name, key = %at.key, error, "the outbox has no target");
-        match ask(Step::Undeliverable, &self.leaving, || {
-            context.store.undeliverable(at, error, limit)
-        })
-        .await
+        match self
+            .ask(Step::Undeliverable, &self.leaving, || {
+                context.store.undeliverable(at, error, limit)
+            })
+            .await
         {
             Ok(UndeliverableAnswer::Again { tries }) => Round::Wait(
                 context
@@ -124,7 +126,7 @@ impl Session {
             consumer = %context.spec.name, key = %at.key, reason = %letter.reason, attempts = letter.attempts,
             error = letter.error, "giving the message up"
         );
-        let park = ask(Step::Park, &self.leaving, || {
+        let park = self.ask(Step::Park, &self.leaving, || {
             context
                 .store
                 .park(at, shown, letter.reason, Some(letter.error.as_str()))
@@ -149,10 +151,11 @@ impl Session {
         let Some(confirmed) = self.bury(job, Some(&at.key), letter).await else {
             return Round::ABANDON;
         };
-        match ask(Step::Buried, &self.leaving, || {
-            self.context.store.buried(at, fence)
-        })
-        .await
+        match self
+            .ask(Step::Buried, &self.leaving, || {
+                self.context.store.buried(at, fence)
+            })
+            .await
         {
             Ok(answer) => match claim::buried(confirmed, answer) {
                 Ok(proof) => Round::ack(proof),

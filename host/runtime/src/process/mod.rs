@@ -33,7 +33,7 @@ use self::attempt::Granted;
 pub(crate) use self::ending::{Letter, PUBLISH_AGAIN};
 pub(crate) use self::wait::LONGEST_HOLD;
 use self::wait::{FIRST_LOOK, LONGEST_LOOK};
-use crate::ask::{NoAnswer, Step, ask};
+use crate::ask::{NoAnswer, Step};
 use crate::books::Why;
 use crate::route::Route;
 use crate::session::{Job, Session};
@@ -143,10 +143,11 @@ impl Session {
             facts,
             state: plugin.info().uses_state,
         };
-        let answer = match ask(Step::Begin, &self.stopping, || {
-            context.store.begin(begin.clone())
-        })
-        .await
+        let answer = match self
+            .ask(Step::Begin, &self.stopping, || {
+                context.store.begin(begin.clone())
+            })
+            .await
         {
             Ok(answer) => answer,
             Err(NoAnswer::BadRecord(error)) => {

@@ -22,7 +22,7 @@ use holdfast_runtime::spec::{Batch, ConsumerSpec, Mode, OnPoison, Order, Source,
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use crate::shaken::Shaken;
+use crate::shaken::{Kept, Shaken};
 
 /// What the handler does with a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +156,8 @@ pub(crate) struct Bed {
     pub(crate) store: Arc<EmbeddedStore>,
     pub(crate) queues: EmbeddedBroker,
     pub(crate) handler: Arc<Handler>,
+    /// What the broker remembers of the store.
+    pub(crate) kept: Kept,
     /// Added to the store's clock, in seconds.
     later: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -173,6 +175,7 @@ impl Bed {
             store: Arc::new(EmbeddedStore::open_with(None, clock).expect("a store")),
             queues: EmbeddedBroker::open(None).expect("a broker"),
             handler: Handler::new(),
+            kept: Kept::default(),
             later,
         }
     }
@@ -195,7 +198,32 @@ impl Bed {
     }
 
     async fn host_in(&self, spec: ConsumerSpec, phase: &str) -> Stage {
-        let broker = Arc::new(Shaken::new(self.queues.client(), &spec.queue));
+        let broker = self.broker(&spec.queue);
+        let host = self.start(self.store.clone(), &broker, &spec).await;
+        let stage = Stage {
+            host,
+            broker,
+            store: self.store.clone(),
+            spec,
+        };
+        stage
+            .until("it is in its phase", async || stage.phase() == phase)
+            .await;
+        stage
+    }
+
+    /// A client of the broker, which remembers the store.
+    pub(crate) fn broker(&self, queue: &str) -> Arc<Shaken> {
+        Arc::new(Shaken::new(self.queues.client(), queue, &self.kept))
+    }
+
+    /// Starts a host on this store, and does not wait for it.
+    pub(crate) async fn start(
+        &self,
+        store: Arc<dyn Store>,
+        broker: &Arc<Shaken>,
+        spec: &ConsumerSpec,
+    ) -> Arc<Host> {
         let shared: Arc<dyn Broker> = broker.clone();
         let random = std::sync::atomic::AtomicU64::new(1);
         let seed = {
@@ -204,7 +232,7 @@ impl Bed {
         };
         let parts = Parts {
             service: "test".into(),
-            store: self.store.clone(),
+            store,
             brokers: BTreeMap::from([("main".to_owned(), shared)]),
             plugins: Arc::new(Only(self.handler.clone())),
             surroundings: Surroundings {
@@ -217,16 +245,7 @@ impl Bed {
         };
         let host = Host::start(parts);
         host.apply(vec![spec.clone()], BTreeMap::new()).await;
-        let stage = Stage {
-            host,
-            broker,
-            store: self.store.clone(),
-            spec,
-        };
-        stage
-            .until("it is in its phase", async || stage.phase() == phase)
-            .await;
-        stage
+        host
     }
 
     /// Publishes a message with this id.

@@ -4,5 +4,6 @@
 mod audit;
 mod bed;
 mod dead;
+mod identity;
 mod pausing;
 mod shaken;

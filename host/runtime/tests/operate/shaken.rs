@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use holdfast_core::settle::Confirmed;
 use holdfast_embedded::EmbeddedBroker;
 use holdfast_ports::broker::{
-    Broker, Finding, Incarnation, PublishError, Subscribe, Subscription, Topology,
+    Broker, Finding, Incarnation, Keep, PublishError, Subscribe, Subscription, Topology,
 };
 use holdfast_ports::error::PortError;
 use holdfast_ports::look::{Counts, Look, Seen, Spot};
@@ -41,14 +41,19 @@ pub(crate) struct Shaken {
     /// Publishes to this queue are those of a replay.
     work: String,
     dies: Arc<Mutex<Option<Dies>>>,
+    kept: Kept,
 }
 
+/// The copy of the store's incarnation beside the queues.
+pub(crate) type Kept = Arc<Mutex<Option<Incarnation>>>;
+
 impl Shaken {
-    pub(crate) fn new(inner: EmbeddedBroker, work: &str) -> Self {
+    pub(crate) fn new(inner: EmbeddedBroker, work: &str, kept: &Kept) -> Self {
         Self {
             inner,
             work: work.to_owned(),
             dies: Arc::default(),
+            kept: Arc::clone(kept),
         }
     }
 
@@ -120,12 +125,12 @@ impl Broker for Shaken {
         Ok(shaken)
     }
 
-    async fn incarnation(
-        &self,
-        service: &str,
-        put: Option<&Incarnation>,
-    ) -> Result<Option<Incarnation>, PortError> {
-        self.inner.incarnation(service, put).await
+    async fn incarnation(&self, _: &str, keep: Keep) -> Result<Option<Incarnation>, PortError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(put) = keep.decide(kept.as_ref()) {
+            *kept = Some(put);
+        }
+        Ok(kept.clone())
     }
 
     fn is_up(&self) -> bool {

@@ -45,7 +45,8 @@ pub(super) fn readiness(app: &App) -> (bool, Value) {
     let gate = app.host.guard().gate().borrow().clone();
     let gate = match gate {
         Gate::Open => "open".to_owned(),
-        Gate::Unknown => "not seen yet".to_owned(),
+        Gate::Unknown(why) if why.is_empty() => "not seen yet".to_owned(),
+        Gate::Unknown(why) => format!("not seen yet: {why}"),
         Gate::Halted(why) => why,
     };
     let brokers: Value = parts

@@ -109,7 +109,7 @@ impl UrlParts {
     }
 }
 
-fn host_and_port(server: &str) -> Result<(Option<Host>, Option<u16>), UrlError> {
+pub(super) fn host_and_port(server: &str) -> Result<(Option<Host>, Option<u16>), UrlError> {
     let (host, port) = if let Some(rest) = server.strip_prefix('[') {
         let (inner, after) = rest.split_once(']').ok_or(UrlError::BadHost)?;
         let ip: Ipv6Addr = inner.parse().map_err(|_| UrlError::BadHost)?;

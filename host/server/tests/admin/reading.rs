@@ -1,5 +1,7 @@
 //! What the interface shows.
 
+use holdfast_core::incarnation::{Difference, Incarnation};
+
 use crate::host::TestHost;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +19,15 @@ async fn probes_version_and_metrics_answer_and_readiness_names_what_is_wrong() {
     assert_eq!(refused.status, 200, "the old configuration serves");
     assert!(refused.body.contains("line 7 is wrong"));
 
-    host.app.host.guard().halt("this is another store");
+    let first = Incarnation {
+        id: "first".into(),
+        pulse: 1,
+    };
+    let other = Difference::Other {
+        expected: "first".into(),
+        found: "second".into(),
+    };
+    host.app.host.guard().halt(&other, &first, "");
     host.until("it is not ready", async || {
         host.request("GET /readyz").send().await.status == 503
     })

@@ -11,3 +11,5 @@ mod operating;
 mod order;
 mod outbound;
 mod partitions;
+mod same_store;
+mod topologies;

@@ -2,13 +2,14 @@
 
 use super::bed::{Bed, STEP, unique};
 use super::cases;
-use crate::broker::{Incarnation, Topology, dead_queue, delay_queue};
+use crate::broker::{Incarnation, Keep, Topology, dead_queue, delay_queue};
 
 cases![
     preparing_twice_finds_nothing,
     what_is_not_to_be_declared_must_exist,
     the_depth_counts_what_is_ready,
     the_incarnation_is_kept_and_replaced,
+    a_kept_incarnation_is_renewed_but_not_by_whoever_remembers_another_store,
 ];
 
 async fn preparing_twice_finds_nothing(bed: Bed) {
@@ -57,7 +58,10 @@ async fn the_depth_counts_what_is_ready(bed: Bed) {
 
 async fn the_incarnation_is_kept_and_replaced(bed: Bed) {
     let service = unique("service");
-    let get = async || bed.other.incarnation(&service, None).await.expect("read");
+    let get = async || {
+        let look = bed.other.incarnation(&service, Keep::Look).await;
+        look.expect("read")
+    };
     assert_eq!(get().await, None, "nothing was kept yet");
     let mut last = None;
     for pulse in [1, 2, 900, 3] {
@@ -65,7 +69,8 @@ async fn the_incarnation_is_kept_and_replaced(bed: Bed) {
             id: format!("id-{}", pulse % 2),
             pulse,
         };
-        let kept = bed.broker.incarnation(&service, Some(&put)).await;
+        let keep = Keep::Replace(put.clone());
+        let kept = bed.broker.incarnation(&service, keep).await;
         let kept = kept.expect("written");
         // A broker that forgets at a restart says that it keeps nothing.
         last = kept.as_ref().map(|_| put);
@@ -75,7 +80,28 @@ async fn the_incarnation_is_kept_and_replaced(bed: Bed) {
         }
     }
     let other = unique("service");
-    let foreign = bed.broker.incarnation(&other, None).await.expect("read");
+    let foreign = bed.broker.incarnation(&other, Keep::Look).await;
+    let foreign = foreign.expect("read");
     assert_eq!(foreign, None, "another service has its own");
     assert_eq!(get().await, last);
+}
+
+async fn a_kept_incarnation_is_renewed_but_not_by_whoever_remembers_another_store(bed: Bed) {
+    let service = unique("service");
+    let renew = async |id: &str, pulse| {
+        let remembered = Incarnation {
+            id: id.to_owned(),
+            pulse,
+        };
+        let kept = bed.broker.incarnation(&service, Keep::Renew(remembered));
+        let kept = kept.await.expect("kept");
+        kept.map(|kept| (kept.id, kept.pulse))
+    };
+    let Some(first) = renew("a", 5).await else {
+        return; // This broker keeps nothing.
+    };
+    assert_eq!(first, ("a".to_owned(), 5));
+    for (id, pulse, kept) in [("a", 7, 7), ("a", 6, 7), ("b", 9, 7), ("a", 8, 8)] {
+        assert_eq!(renew(id, pulse).await, Some(("a".to_owned(), kept)));
+    }
 }

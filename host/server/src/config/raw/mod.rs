@@ -17,7 +17,7 @@ pub(super) use consumer::{ClaimKeys, ConsumerKeys, LeaseKeys, OrderKeys, OrderMo
 use super::reader::{Field, Node, Reader, Table};
 use super::report::Problem;
 use super::secret::{Secret, SecretUrl};
-use super::url::Host;
+use super::url::{Host, host_and_port};
 use super::valid::{AllowHost, Instances, LogFormat};
 use super::values::{
     DAY, MILLI, MINUTE, boolean, choice, duration, integer, list, name, parsed, path, path_inside,
@@ -156,6 +156,18 @@ fn host(r: &mut Reader<'_>, node: &Node<'_>) -> Option<String> {
     parsed("a host name", "such as \"holdfast.example.com\"", check)(r, node)
 }
 
+fn server(r: &mut Reader<'_>, node: &Node<'_>) -> Option<String> {
+    let check = |text: &str| match host_and_port(text) {
+        Ok((Some(_), port)) if port != Some(0) => Ok(text.to_owned()),
+        _ => Err("it is no host with a port"),
+    };
+    parsed(
+        "the address of a server",
+        "such as \"10.0.0.1:7000\"",
+        check,
+    )(r, node)
+}
+
 fn level(r: &mut Reader<'_>, node: &Node<'_>) -> Option<String> {
     const HELP: &str = "error, warn, info, debug, trace or off, or a list such as \
                         \"info,lapin=warn\"";
@@ -197,6 +209,9 @@ pub(super) struct ServerKeys<K> {
     pub(super) path: Option<Field<PathBuf>>,
     pub(super) allow_plaintext: Field<bool>,
     pub(super) wait_replicas: Option<Field<u32>>,
+    pub(super) cluster: Option<Field<bool>>,
+    pub(super) nodes: Option<Field<Vec<String>>>,
+    pub(super) sentinels: Option<Field<Vec<String>>>,
 }
 
 impl<K> ServerKeys<K> {
@@ -210,6 +225,9 @@ impl<K> ServerKeys<K> {
             path: table.optional(r, "path", path_inside),
             allow_plaintext: table.or(r, "allow-plaintext", false, boolean),
             wait_replicas: None,
+            cluster: None,
+            nodes: None,
+            sentinels: None,
         }
     }
 }
@@ -223,6 +241,9 @@ impl ServerKeys<StoreKind> {
         let kind = table.required(r, "kind", choice(kinds));
         let mut keys = Self::common(r, &mut table, kind);
         keys.wait_replicas = table.optional(r, "wait-replicas", integer(0..=100));
+        keys.cluster = table.optional(r, "cluster", boolean);
+        keys.nodes = table.optional(r, "nodes", list(100, server));
+        keys.sentinels = table.optional(r, "sentinels", list(100, server));
         table.close(r);
         keys
     }

@@ -43,6 +43,24 @@ pub const KEYS: &[Key] = &[
         "0",
         "`redis` only: how many replicas each commit waits for.",
     ),
+    or(
+        "store.cluster",
+        Kind::Boolean,
+        "false",
+        "`redis` only: the server is one of a Redis Cluster, whose others are found by it.",
+    ),
+    or(
+        "store.nodes",
+        Kind::Texts,
+        "[]",
+        "With `cluster`: further servers to ask when the one in `url` is away, each as `host:port`.",
+    ),
+    or(
+        "store.sentinels",
+        Kind::Texts,
+        "[]",
+        "`redis` only: the Sentinels that know the primary, each as `host:port`. The host in `url` is then the name that they have for it.",
+    ),
     needed(named(
         "brokers",
         "The brokers, at least one. Cannot change live.",

@@ -225,6 +225,11 @@ fn servers_here_or_with_tls_are_taken() {
         assert_eq!(taken.expose(), url);
     }
     store("url = \"redis://10.0.0.1\"\nallow-plaintext = true\nwait-replicas = 2");
+    store(
+        "url = \"redis://127.0.0.1:7000\"\ncluster = true\nnodes = [\"127.0.0.1:7001\", \"[::1]:7002\"]",
+    );
+    store("url = \"redis://:secret@primary/2\"\nsentinels = [\"localhost:26379\"]");
+    store("url = \"rediss://db.example.com\"\ncluster = true\nnodes = [\"db2.example.com:6379\"]");
     store("url = \"rediss://db.example.com\"\nca = \"../ca.pem\"");
 }
 

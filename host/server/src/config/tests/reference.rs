@@ -58,7 +58,8 @@ fn the_defaults_of_the_list_are_those_of_the_reader() {
         };
         let path = key.path.replace('*', name);
         let (table, key) = path.rsplit_once('.').unwrap();
-        if table == "store" && key == "wait-replicas" || path == "plugins.p.timeout" {
+        let of_redis = matches!(key, "wait-replicas" | "cluster" | "nodes" | "sentinels");
+        if table == "store" && of_redis || path == "plugins.p.timeout" {
             continue;
         }
         let header = format!("[{table}]\n");

@@ -203,6 +203,38 @@ fn settings_that_contradict_each_other_are_refused() {
             "4:17 `store.wait-replicas` belongs to kind = \"redis\"",
         ),
         (
+            swap("kind = \"embedded\"", "kind = \"embedded\"\ncluster = true"),
+            "4:11 `store.cluster` belongs to kind = \"redis\"",
+        ),
+        (
+            swap(
+                "kind = \"embedded\"",
+                "kind = \"redis\"\nurl = \"redis://localhost\"\nnodes = [\"localhost:1\"]",
+            ),
+            "5:9 `store.nodes` are those of a cluster",
+        ),
+        (
+            swap(
+                "kind = \"embedded\"",
+                "kind = \"redis\"\nurl = \"redis://localhost\"\ncluster = true\nsentinels = [\"localhost:1\"]",
+            ),
+            "6:13 `store.sentinels` and `store.cluster` exclude each other",
+        ),
+        (
+            swap(
+                "kind = \"embedded\"",
+                "kind = \"redis\"\nurl = \"redis://localhost/3\"\ncluster = true",
+            ),
+            "4:7 `store.url` names a database, and a cluster has only 0",
+        ),
+        (
+            swap(
+                "kind = \"embedded\"",
+                "kind = \"redis\"\nurl = \"redis://primary\"\nsentinels = [\"10.0.0.1:26379\"]",
+            ),
+            "4:7 `store.url` names a server that is not on this machine, without TLS",
+        ),
+        (
             swap("kind = \"embedded\"", "kind = \"redis\""),
             "2:2 `store.url` is missing",
         ),

@@ -65,6 +65,9 @@ fn store(keys: &ServerKeys<StoreKind>) -> Option<Store> {
             url: keys.url.as_ref()?.value.clone()?,
             ca: taken(keys.ca.as_ref())?,
             wait_replicas: taken(keys.wait_replicas.as_ref())?.unwrap_or_default(),
+            cluster: taken(keys.cluster.as_ref())?.unwrap_or_default(),
+            nodes: taken(keys.nodes.as_ref())?.unwrap_or_default(),
+            sentinels: taken(keys.sentinels.as_ref())?.unwrap_or_default(),
         }),
         StoreKind::Embedded => Some(Store::Embedded { path: path(keys)? }),
     }

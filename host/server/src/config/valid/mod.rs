@@ -75,6 +75,12 @@ pub enum Store {
         ca: Option<PathBuf>,
         /// How many replicas each commit waits for.
         wait_replicas: u32,
+        /// It is one server of a cluster.
+        cluster: bool,
+        /// Further servers of the cluster.
+        nodes: Vec<String>,
+        /// Who knows the primary that the address names.
+        sentinels: Vec<String>,
     },
     /// Inside the host.
     Embedded {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::raw::{BrokerKind, Raw, ServerKeys, StoreKind};
-use super::super::reader::Reader;
+use super::super::reader::{Field, Reader};
 use super::super::report::Problem;
-use super::super::url::{Host, UrlError};
+use super::super::url::{Host, UrlError, host_and_port};
 use super::checks::{error, warn};
 
 /// Checks the store and the brokers.
@@ -25,6 +25,7 @@ pub(super) fn check(r: &mut Reader<'_>, raw: &Raw) {
                     "rediss",
                 );
                 redis_address(r, store);
+                redis_servers(r, store);
             }
             Some(StoreKind::Embedded) => embedded(r, store, "redis"),
             None => {}
@@ -68,7 +69,16 @@ fn remote<K>(r: &mut Reader<'_>, keys: &ServerKeys<K>, schemes: &[&str], tls: &s
     }
     let encrypted = url.scheme() == tls;
     let insecure = encrypted && url.parts().has_fragment;
-    let local = url.host().is_none_or(Host::is_loopback);
+    let others = [&keys.nodes, &keys.sentinels].into_iter().flatten();
+    let others = others.filter_map(|field| field.get()).flatten();
+    // What sentinels are asked for is a name, not a place.
+    let named = keys
+        .sentinels
+        .as_ref()
+        .and_then(Field::get)
+        .is_some_and(|s| !s.is_empty());
+    let local = (named || url.host().is_none_or(Host::is_loopback))
+        && others.into_iter().all(|other| is_loopback(other));
     if keys.allow_plaintext.value == Some(false) && !local && (!encrypted || insecure) {
         let (message, help) = if insecure {
             (
@@ -102,6 +112,55 @@ fn redis_address(r: &mut Reader<'_>, keys: &ServerKeys<StoreKind>) {
     }
 }
 
+fn is_loopback(server: &str) -> bool {
+    let parsed = host_and_port(server).ok().and_then(|(host, _)| host);
+    parsed.is_some_and(|host| host.is_loopback())
+}
+
+/// More servers than one: a cluster, or a primary that sentinels know.
+fn redis_servers(r: &mut Reader<'_>, keys: &ServerKeys<StoreKind>) {
+    let cluster = keys.cluster.as_ref().and_then(Field::get) == Some(&true);
+    let filled = |field: &Option<Field<Vec<String>>>| {
+        let field = field.as_ref()?;
+        field
+            .get()
+            .is_some_and(|list| !list.is_empty())
+            .then(|| field.at.clone())
+    };
+    let (nodes, sentinels) = (filled(&keys.nodes), filled(&keys.sentinels));
+    if let Some(at) = nodes.filter(|_| !cluster) {
+        error(
+            r,
+            &at,
+            "`store.nodes` are those of a cluster".to_owned(),
+            "set cluster = true, or remove them",
+        );
+    }
+    if let Some(at) = sentinels.clone().filter(|_| cluster) {
+        let message = "`store.sentinels` and `store.cluster` exclude each other".to_owned();
+        error(
+            r,
+            &at,
+            message,
+            "a cluster replaces its primaries by itself",
+        );
+    }
+    let Some(field) = &keys.url else { return };
+    let Some(url) = field.get() else { return };
+    if (cluster || sentinels.is_some()) && url.host().is_none() {
+        let message = "`store.url` is a socket file, which is one server".to_owned();
+        error(
+            r,
+            &field.at,
+            message,
+            "name a server of the cluster, or what the sentinels know",
+        );
+    } else if cluster && !matches!(url.parts().path.trim_start_matches('/'), "" | "0") {
+        let message = "`store.url` names a database, and a cluster has only 0".to_owned();
+        error(r, &field.at, message, "as in redis://10.0.0.1:7000");
+    }
+}
+
 fn virtual_host(r: &mut Reader<'_>, keys: &ServerKeys<BrokerKind>) {
     let Some(field) = &keys.url else { return };
     let Some(url) = field.get() else { return };
@@ -128,7 +187,11 @@ fn embedded<K>(r: &mut Reader<'_>, keys: &ServerKeys<K>, other: &str) {
         .wait_replicas
         .iter()
         .map(|field| ("wait-replicas", &field.at));
-    for (key, at) in urls.chain(cas).chain(waits) {
+    let clusters = keys.cluster.iter().map(|field| ("cluster", &field.at));
+    let nodes = keys.nodes.iter().map(|field| ("nodes", &field.at));
+    let sentinels = keys.sentinels.iter().map(|field| ("sentinels", &field.at));
+    let several = clusters.chain(nodes).chain(sentinels);
+    for (key, at) in urls.chain(cas).chain(waits).chain(several) {
         let message = format!("`{}.{key}` belongs to kind = \"{other}\"", keys.key);
         error(
             r,
