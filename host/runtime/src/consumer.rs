@@ -156,6 +156,7 @@ impl Consumer {
             if let Some(phase) = held {
                 self.show(phase);
                 tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => {}
                     _ = paused.changed() => {}
                     _ = gate.changed() => {}
@@ -175,6 +176,7 @@ impl Consumer {
             let held = async {
                 loop {
                     tokio::select! {
+                        biased;
                         () = self.stop.cancelled() => {}
                         _ = paused.changed() => {}
                         _ = gate.changed() => {}
@@ -187,6 +189,7 @@ impl Consumer {
                 }
             };
             tokio::select! {
+                biased;
                 () = work => {}
                 () = held => {}
             }
@@ -287,6 +290,7 @@ impl Consumer {
             tracing::warn!(consumer = %self.context.spec.name, why, "not consuming; trying again");
             self.show(Phase::Waiting(why));
             tokio::select! {
+                biased;
                 () = stop.told().cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
             }

@@ -76,6 +76,7 @@ impl Guard {
         let mut copied = Instant::now();
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }

@@ -192,6 +192,7 @@ impl Session {
                 ),
             }
             tokio::select! {
+                biased;
                 () = self.stopping.cancelled() => return None,
                 () = tokio::time::sleep(PUBLISH_AGAIN) => {}
             }
