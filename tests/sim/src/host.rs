@@ -163,6 +163,10 @@ impl Seat {
                 ended = tokio::time::timeout(DRAIN, drained) => ended.is_ok(),
                 () = life.over.cancelled() => return Ok(()),
             };
+            if life.is_over() {
+                // It was killed meanwhile.
+                return Ok(());
+            }
             let name = life.name.clone();
             let open: Vec<String> = host
                 .books()

@@ -36,6 +36,11 @@ impl Connection {
         self.at_broker.cancel();
         self.at_host.cancel();
     }
+
+    /// Does one of its ends know that it is gone?
+    fn is_half_gone(&self) -> bool {
+        self.at_host.is_cancelled() || self.at_broker.is_cancelled()
+    }
 }
 
 /// A way that can be closed and opened.
@@ -73,7 +78,7 @@ impl Link {
     pub(crate) fn connection(&self, dice: &mut Dice) -> Connection {
         let mut connection = self.used();
         match &*connection {
-            Some(used) if !used.at_host.is_cancelled() => used.clone(),
+            Some(used) if !used.is_half_gone() => used.clone(),
             _ => {
                 let fresh = Connection {
                     reads_to_the_end: dice.per_mille(500),

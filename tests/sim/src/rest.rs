@@ -28,13 +28,30 @@ pub(crate) async fn left_over(world: &World) -> Option<String> {
         }
     }
     match world.store.list(&group(), None, 1000).await {
-        Ok(claims) => left.extend(claims.iter().map(|claim| {
-            let (key, state, side) = (claim.key.as_str(), claim.state, &claim.side);
-            format!("{key} is {state} at {side}")
-        })),
+        Ok(claims) => {
+            let letters = letters(world);
+            let unfinished = claims
+                .iter()
+                .filter(|claim| !letters.contains(claim.key.as_str()));
+            left.extend(unfinished.map(|claim| {
+                let (key, state, side) = (claim.key.as_str(), claim.state, &claim.side);
+                format!("{key} is {state} at {side}")
+            }));
+        }
         Err(error) => left.push(error.to_string()),
     }
     (!left.is_empty()).then(|| left.join("; "))
+}
+
+/// The keys of all letters. An unfinished claim whose letter is there waits for
+/// an operator: a call that reopened it came late.
+fn letters(world: &World) -> BTreeSet<String> {
+    let record = world.record();
+    let letters = record.history.iter().filter_map(|event| match &event.what {
+        What::Letter { key, reason } if reason != "key-conflict" => key.clone(),
+        _ => None,
+    });
+    letters.collect()
 }
 
 /// Adds to the history what the state of each lane says, and looks for letters

@@ -300,6 +300,14 @@ impl Server {
         }
         let Self { ends, inner, .. } = self;
         drop(inner);
+        if gone.is_cancelled() {
+            // The host is told once anything reaches it again.
+            let (link, at_host) = (Arc::clone(&ends.link), ends.connection.at_host.clone());
+            tokio::spawn(async move {
+                link.open().await;
+                at_host.cancel();
+            });
+        }
         ends.world.note(
             ends.side,
             format_args!("{}'s channel is closed", ends.life.name),
