@@ -5,6 +5,7 @@ mod build;
 mod demo;
 mod guests;
 mod setup;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
     Guests(guests::Options),
     /// Measure against hand-written consumers, on private servers
     Bench(bench::Options),
+    /// Run the runtime in simulated surroundings: many seeds, or one with its trace
+    Sim(sim::Options),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn run() -> Result<()> {
         Command::Setup(options) => setup::command(&options),
         Command::Guests(options) => guests::command(&options),
         Command::Bench(options) => bench::command(&options),
+        Command::Sim(options) => sim::command(&options),
     }
 }
 

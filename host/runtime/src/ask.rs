@@ -68,6 +68,7 @@ async fn pause(
         Kind::Permanent => tracing::error!(step, %error, "the store refuses; asking again"),
     }
     tokio::select! {
+        biased;
         () = stop.cancelled() => Err(NoAnswer::Stopped),
         () = tokio::time::sleep(wait) => Ok(()),
     }

@@ -7,9 +7,9 @@ use holdfast_core::settle::CallFailure;
 use holdfast_ports::message::Effects;
 use holdfast_ports::plugins::{Call, Outcome, Plugin, World};
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::TaskTracker;
 
 use crate::spec::Batch;
+use crate::tasks::Tasks;
 
 type Waiting = (Arc<dyn Plugin>, Call, oneshot::Sender<Outcome>);
 
@@ -20,11 +20,10 @@ pub(crate) struct Batcher {
 }
 
 impl Batcher {
-    /// Starts the collecting task on the current runtime; it ends when the
-    /// batcher is dropped.
-    pub(crate) fn start(batch: Batch) -> Self {
+    /// Starts the collecting task; it ends when the batcher is dropped.
+    pub(crate) fn start(batch: Batch, tasks: &Tasks) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(collect(waiting, batch));
+        tasks.spawn(collect(waiting, batch, tasks.clone()));
         Self { queue }
     }
 
@@ -53,8 +52,7 @@ impl Batcher {
 /// Collects up to `max` calls, waiting for at most `wait` after the first, and
 /// runs them in a task of their own. A plugin swapped meanwhile starts a batch
 /// of its own.
-async fn collect(mut waiting: mpsc::UnboundedReceiver<Waiting>, batch: Batch) {
-    let running = TaskTracker::new();
+async fn collect(mut waiting: mpsc::UnboundedReceiver<Waiting>, batch: Batch, tasks: Tasks) {
     let mut kept = None;
     loop {
         let Some(first) = (match kept.take() {
@@ -76,7 +74,7 @@ async fn collect(mut waiting: mpsc::UnboundedReceiver<Waiting>, batch: Batch) {
                 Ok(None) | Err(_) => break,
             }
         }
-        running.spawn(run(plugin, calls));
+        tasks.spawn(run(plugin, calls));
     }
 }
 

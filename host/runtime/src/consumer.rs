@@ -159,6 +159,7 @@ impl Consumer {
             if let Some(phase) = held {
                 self.show(phase);
                 tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => {}
                     _ = paused.changed() => {}
                     _ = gate.changed() => {}
@@ -178,6 +179,7 @@ impl Consumer {
             let held = async {
                 loop {
                     tokio::select! {
+                        biased;
                         () = self.stop.cancelled() => {}
                         _ = paused.changed() => {}
                         _ = gate.changed() => {}
@@ -195,6 +197,7 @@ impl Consumer {
                 }
             };
             tokio::select! {
+                biased;
                 () = work => {}
                 () = held => {}
             }
@@ -298,6 +301,7 @@ impl Consumer {
             tracing::warn!(consumer = %self.context.spec.name, why, "not consuming; trying again");
             self.show(Phase::Waiting(why));
             tokio::select! {
+                biased;
                 () = stop.told().cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
             }

@@ -99,12 +99,13 @@ impl Host {
             flags: Arc::default(),
             stop: CancellationToken::new(),
         });
+        let tasks = &host.parts.surroundings.tasks;
         let (guard, stop) = (Arc::clone(&host.guard), host.stop.clone());
-        tokio::spawn(async move { guard.watch(&stop).await });
+        tasks.spawn(async move { guard.watch(&stop).await });
         let watching = Arc::clone(&host);
-        tokio::spawn(async move { watching.watch_store().await });
+        tasks.spawn(async move { watching.watch_store().await });
         let adding = Arc::clone(&host);
-        tokio::spawn(async move { adding.add_totals().await });
+        tasks.spawn(async move { adding.add_totals().await });
         host
     }
 
@@ -182,7 +183,7 @@ impl Host {
             seat: self.seat(&spec),
             gate: self.guard.gate(),
             not_before: Mutex::default(),
-            batcher: Batcher::start(spec.batch),
+            batcher: Batcher::start(spec.batch, &self.parts.surroundings.tasks),
             names: Names {
                 consumer: spec.name.as_str().into(),
                 group: spec.group.as_str().into(),
@@ -196,7 +197,8 @@ impl Host {
             paused,
         ));
         let running = Arc::clone(&consumer);
-        let task = tokio::spawn(async move { running.run().await });
+        let tasks = &self.parts.surroundings.tasks;
+        let task = tasks.spawn(async move { running.run().await });
         Running { consumer, task }
     }
 
@@ -209,7 +211,8 @@ impl Host {
             let sharing = Sharing::new(Arc::clone(&self.parts.store), row, me, terms);
             let (stop, running) = (CancellationToken::new(), Arc::clone(&sharing));
             let stopped = stop.clone();
-            let task = tokio::spawn(async move { running.run(&stopped).await });
+            let tasks = &self.parts.surroundings.tasks;
+            let task = tasks.spawn(async move { running.run(&stopped).await });
             Row {
                 sharing,
                 stop,
@@ -256,6 +259,7 @@ impl Host {
                 });
             }
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return,
                 () = news.as_mut() => news = self.parts.store.changed(),
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}

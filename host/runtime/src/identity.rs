@@ -119,6 +119,7 @@ impl Guard {
             }
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = looking => {}
             () = copying => {}

@@ -23,6 +23,7 @@
 //! | [`dead`] | dead letters: looked at, replayed, dropped |
 //! | [`audit`] | does every unfinished claim have its message somewhere? |
 //! | [`identity`] | is this the store we started with? |
+//! | [`tasks`] | where tasks are started |
 
 mod ask;
 pub mod audit;
@@ -45,6 +46,7 @@ pub mod session;
 pub mod sharing;
 pub mod spec;
 pub mod stop;
+pub mod tasks;
 #[cfg(test)]
 mod testing;
 mod totals;

@@ -105,8 +105,7 @@ impl Session {
     fn go_on(self: &Arc<Self>, lane: LaneName, next: Option<Queued>) {
         if let Some(queued) = next {
             let session = Arc::clone(self);
-            self.tracker
-                .spawn(async move { session.run_lane(lane, queued).await });
+            self.spawn(async move { session.run_lane(lane, queued).await });
         }
     }
 
@@ -242,6 +241,7 @@ impl Session {
         while let Err(error) = self.context.halts.set(&lane, Some(mark.clone())).await {
             tracing::warn!(%error, "the halted lane is not marked in the store yet");
             tokio::select! {
+                biased;
                 () = self.stopping.cancelled() => return Round::ABANDON,
                 () = sleep(PUBLISH_AGAIN) => {}
             }
@@ -270,6 +270,7 @@ impl Session {
                 }
             }
             tokio::select! {
+                biased;
                 () = self.stopping.cancelled() => return Round::ABANDON,
                 () = sleep(PUBLISH_AGAIN) => {}
             }

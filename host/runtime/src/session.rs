@@ -151,13 +151,9 @@ impl Session {
             again: OnceLock::new(),
         });
         let watching = Arc::clone(&session);
-        session
-            .tracker
-            .spawn(async move { watching.watch_foreign().await });
+        session.spawn(async move { watching.watch_foreign().await });
         let watching = Arc::clone(&session);
-        session
-            .tracker
-            .spawn(async move { watching.watch_gate().await });
+        session.spawn(async move { watching.watch_gate().await });
         let ordered = session.context.spec.ordered();
         let end = if ordered {
             let end = session.consume_in_order(subscription.as_mut()).await;
@@ -198,12 +194,18 @@ impl Session {
                 next = subscription.next() => match next {
                     Ok(delivery) => {
                         let (session, job) = (Arc::clone(self), self.job(delivery));
-                        self.tracker.spawn(async move { session.process(job).await });
+                        self.spawn(async move { session.process(job).await });
                     }
                     Err(ended) => return End::Ended(ended),
                 },
             }
         }
+    }
+
+    /// Starts work that ends before the session does.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let tasks = &self.context.surroundings.tasks;
+        tasks.track(&self.tracker, work);
     }
 
     /// Enters a delivery in the books.
@@ -231,6 +233,7 @@ impl Session {
     async fn finish(&self, patience: Duration) {
         self.tracker.close();
         tokio::select! {
+            biased;
             () = self.tracker.wait() => return,
             () = self.leaving.cancelled() => {}
             () = tokio::time::sleep(patience) => {

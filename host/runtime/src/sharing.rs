@@ -120,6 +120,7 @@ impl Sharing {
         loop {
             let wait = self.look().await;
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 () = self.look.notified() => {}
                 () = news.as_mut() => news = self.store.changed(),

@@ -9,6 +9,8 @@ use holdfast_core::name::{Consumer, Group, Side};
 use holdfast_core::retry::Backoff;
 use holdfast_ports::store::Slot;
 
+use crate::tasks::Tasks;
+
 /// One consumer: a queue of a broker, bound to a plugin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConsumerSpec {
@@ -180,6 +182,8 @@ pub struct Surroundings {
     pub wall_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Random numbers for tokens and jitter.
     pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Where tasks are started.
+    pub tasks: Tasks,
 }
 
 impl std::fmt::Debug for Surroundings {

@@ -16,6 +16,7 @@ use holdfast_ports::error::PortError;
 use holdfast_ports::plugins::{Instances, PluginSettings};
 use holdfast_ports::store::{SharedStore, Slot};
 use holdfast_runtime::spec::{Batch, ConsumerSpec, Mode, OnPoison, Order, Source, Surroundings};
+use holdfast_runtime::tasks::Tasks;
 
 use crate::config::valid;
 use crate::config::valid::Valid;
@@ -291,6 +292,7 @@ pub fn surroundings() -> Surroundings {
     Surroundings {
         wall_ms: Arc::new(wall_ms),
         random: Arc::new(rand::random::<u64>),
+        tasks: Tasks::default(),
     }
 }
 

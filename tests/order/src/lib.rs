@@ -40,6 +40,7 @@ use holdfast_ports::store::{LeaseName, SharedStore, Slot, Store as _};
 use holdfast_runtime::consumer::Phase;
 use holdfast_runtime::host::{Host, Parts};
 use holdfast_runtime::spec::{Batch, ConsumerSpec, Mode, OnPoison, Order, Source, Surroundings};
+use holdfast_runtime::tasks::Tasks;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use handlers::{Called, Handlers};
@@ -115,6 +116,7 @@ impl World {
                     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
                 }),
                 random: Arc::new(move || random.fetch_add(1, Ordering::Relaxed)),
+                tasks: Tasks::default(),
             },
         };
         let host = Host::start(parts);

@@ -102,6 +102,7 @@ impl Host {
     pub(super) async fn add_totals(&self) {
         loop {
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(totals::EVERY) => {}
             }

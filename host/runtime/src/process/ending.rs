@@ -195,6 +195,7 @@ impl Session {
                 ),
             }
             tokio::select! {
+                biased;
                 () = self.stopping.cancelled() => return None,
                 () = tokio::time::sleep(PUBLISH_AGAIN) => {}
             }

@@ -19,6 +19,7 @@ use holdfast_ports::store::{ClaimView, Place, Slot, Store};
 use holdfast_runtime::dead::{Changed, DeadLetters, Did, Looked, Replaying, Which};
 use holdfast_runtime::host::{Host, Parts};
 use holdfast_runtime::spec::{Batch, ConsumerSpec, Mode, OnPoison, Order, Source, Surroundings};
+use holdfast_runtime::tasks::Tasks;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
@@ -241,6 +242,7 @@ impl Bed {
                     let n = random.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
                 }),
+                tasks: Tasks::default(),
             },
         };
         let host = Host::start(parts);
