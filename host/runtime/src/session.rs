@@ -251,6 +251,7 @@ impl Session {
     async fn watch_gate(&self) {
         let mut gate = self.context.gate.clone();
         tokio::select! {
+            biased;
             () = self.stopping.cancelled() => {}
             halted = gate.wait_for(|gate| matches!(gate, Gate::Halted(_))) => {
                 if halted.is_ok() {
