@@ -32,6 +32,8 @@ pub enum Rule {
     BodyCompared,
     /// A sequence that is not above the last applied one is stale.
     SequenceCompared,
+    /// One that was overtaken while it ran does not take effect.
+    SequenceComparedAtCommit,
     /// What a claim says comes before its sequence.
     ClaimBeforeSequence,
     /// Effects that rest on state that has changed since are not applied.
@@ -81,7 +83,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::ClaimKeptOnFailure,
         Self::TokenCompared,
         Self::EpochCompared,
@@ -96,6 +98,7 @@ impl Rule {
         Self::FenceGrows,
         Self::BodyCompared,
         Self::SequenceCompared,
+        Self::SequenceComparedAtCommit,
         Self::ClaimBeforeSequence,
         Self::StateCompared,
         Self::ReleaseRefused,

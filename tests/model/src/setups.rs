@@ -24,6 +24,7 @@ pub fn ordinary() -> Vec<Setup> {
         lanes(),
         lane_moves(),
         sequence(),
+        crossed(),
         leased(),
         stepping_down(),
         rolled_back(),
@@ -242,6 +243,25 @@ pub fn sequence() -> Setup {
         (F::Cut, 1),
         (F::Twice, 1),
     ])
+}
+
+/// The queues of two sides have a lane in different orders, and the rule gives
+/// each side what the other has first.
+#[must_use]
+pub fn crossed() -> Setup {
+    let numbered = |key: u8, sequence: u8| Message {
+        sequence: Some(sequence),
+        ..Message::new(key, 0)
+    };
+    Setup {
+        messages: vec![numbered(0, 1), numbered(1, 2)],
+        queues: [vec![0, 1], vec![1, 0]],
+        hosts: vec![0, 1],
+        ordered: true,
+        ticks: 3,
+        ..Setup::new("crossed")
+    }
+    .with(&[(F::Flip, 1), (F::Lost, 1), (F::Retry, 1)])
 }
 
 /// Two hosts and one lease.

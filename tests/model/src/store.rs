@@ -249,7 +249,10 @@ impl Checked {
             sequence: self.message(call.message).sequence.map(u64::from),
         };
         let mut scope = *scope;
-        if self.setup.keeps(Rule::SequenceCompared) {
+        // Without the comparison at the beginning there would be no end to it.
+        if self.setup.keeps(Rule::SequenceComparedAtCommit)
+            && self.setup.keeps(Rule::SequenceCompared)
+        {
             scope.last_sequence = world.store.sequences[about.lane].map(u64::from);
         }
         let Decision { answer, record } = steps::commit(record, shown, facts, &scope);

@@ -148,6 +148,8 @@ mutants! {
         BodyCompared, conflict(), [UNRECORDED];
     a_sequence_that_is_not_compared_lets_an_older_message_in:
         SequenceCompared, backwards(), [ORDER];
+    a_message_that_is_overtaken_while_it_runs_is_out_of_order:
+        SequenceComparedAtCommit, crossed(), [ORDER];
     a_sequence_before_the_claim_drops_what_is_committed:
         ClaimBeforeSequence, Setup { outbox: true, ..backwards() }.with(&[(F::Crash, 1)]), [SKIPPED, UNRECORDED];
     state_that_is_not_compared_is_overwritten:
@@ -210,6 +212,18 @@ fn backwards() -> Setup {
         queues: [vec![1, 0], vec![]],
         ..lane()
     }
+}
+
+/// Two queues that have a lane in different orders.
+fn crossed() -> Setup {
+    Setup {
+        messages: vec![numbered(0, 1), numbered(1, 2)],
+        queues: [vec![0, 1], vec![1, 0]],
+        hosts: vec![0, 1],
+        ordered: true,
+        ..Setup::new("crossed")
+    }
+    .with(&[(F::Flip, 1)])
 }
 
 fn shared_state() -> Setup {

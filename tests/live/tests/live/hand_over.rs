@@ -130,6 +130,10 @@ async fn the_lead_changes_hands_in_time() -> Result<()> {
     sorted.sort_by(|a, b| a.key.cmp(&b.key));
     ensure!(effects == sorted, "the order was not kept");
 
+    eprintln!(
+        "without a leader, with a lease of {TTL:?} and {:?} between heartbeats:",
+        TTL / 3
+    );
     for change in &changes {
         let gap = gap(&effects, change)?;
         eprintln!(
