@@ -48,13 +48,13 @@ impl Servers {
             let mut targets = Vec::new();
             for (host, port) in &seeds {
                 let url = maker.options.url_at(host, *port);
-                targets.push(Target::Server(maker.client(&url).map_err(wrong)?));
+                targets.push(Target::server(maker.client(&url).map_err(wrong)?));
             }
             let cluster = Cluster::new(&seeds, move |host, port| maker.link(host, port));
             return Ok((Self::Cluster(cluster.map_err(wrong)?), targets));
         }
         let target = if options.sentinels.is_empty() {
-            Target::Server(own)
+            Target::server(own)
         } else {
             let (name, _) = options.place().map_err(bad_address)?;
             let mut sentinels = Vec::new();
@@ -156,7 +156,7 @@ impl Maker {
 
     fn link(&self, host: &str, port: u16) -> Result<Link, LinkError> {
         let url = self.options.url_at(host, port);
-        let target = Target::Server(self.client(&url)?);
+        let target = Target::server(self.client(&url)?);
         let shown = format!("{host}:{port}");
         Ok(Link::start(Settings::new(&self.options, target, shown)))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use holdfast_ports::store::{Agreement, GroupRules, SharedStore};
+use holdfast_ports::store::{Agreement, GroupRules, Open, SharedStore};
 use holdfast_runtime::consumer::disagreement;
 use holdfast_runtime::host::{Host, Parts};
 use holdfast_runtime::spec::ConsumerSpec;
@@ -125,6 +125,12 @@ pub async fn build(loaded: Loaded) -> Result<Arc<App>, Failure> {
 /// A host whose rules differ from those of a group's other side does not start.
 /// When the store is away the consumers compare later, before they consume.
 async fn agree(store: &SharedStore, specs: &[ConsumerSpec]) -> Result<(), Failure> {
+    // A store that was emptied has nothing to compare with, and before it is known
+    // which store it is nothing is written.
+    let looked = tokio::time::timeout(Duration::from_secs(2), store.open(Open::Look));
+    if !matches!(looked.await, Ok(Ok(Some(_)))) {
+        return Ok(());
+    }
     for spec in specs {
         let rules = GroupRules {
             rules: spec.group_rules(),

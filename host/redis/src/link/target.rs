@@ -13,7 +13,7 @@ type Make = dyn Fn(&str, u16) -> Result<Client, LinkError> + Send + Sync;
 /// A server, or whoever sentinels say is the primary now.
 #[derive(Clone)]
 pub(crate) enum Target {
-    Server(Client),
+    Server(Box<Client>),
     Sentinels(Arc<Sentinels>),
 }
 
@@ -25,6 +25,10 @@ pub(crate) struct Sentinels {
 }
 
 impl Target {
+    pub(crate) fn server(client: Client) -> Self {
+        Self::Server(Box::new(client))
+    }
+
     pub(crate) fn sentinels(
         name: String,
         sentinels: Vec<Client>,
@@ -40,7 +44,7 @@ impl Target {
     /// The server as it is now.
     pub(crate) async fn client(&self, limits: &AsyncConnectionConfig) -> Result<Client, LinkError> {
         match self {
-            Self::Server(client) => Ok(client.clone()),
+            Self::Server(client) => Ok(Client::clone(client)),
             Self::Sentinels(known) => known.primary(limits).await,
         }
     }

@@ -194,7 +194,9 @@ async fn accepting_at_one_host_is_heard_by_all() {
 #[tokio::test(start_paused = true)]
 async fn what_a_halted_host_has_in_hand_is_neither_committed_nor_acknowledged() {
     let bed = Bed::new();
-    let stage = bed.host(spec()).await;
+    let mut spec = spec();
+    spec.backoff.attempts = 2;
+    let stage = bed.host(spec).await;
     bed.handler.with("a", Does::Waits);
     bed.publish("work", "a", "a").await;
     let in_flight = || stage.host.status()[0].1.ledger.in_flight;

@@ -295,7 +295,10 @@ async fn the_main_job_is_done_on_a_cluster() -> Result<()> {
         "{ids:?}"
     );
     expect_lanes_in_order(&reports(&out)?)?;
-    ensure!(client.take_all("work.dead").await?.len() == 10);
+    // A message that came twice may have its letter twice.
+    let letters = client.take_all("work.dead").await?;
+    let dead: BTreeSet<&str> = letters.iter().map(|letter| letter.id.as_str()).collect();
+    ensure!(dead.len() == 10, "{dead:?}");
     for group in ["work", "lanes", "keyed"] {
         for state in ["running", "failed", "committed", "parking", "assigned"] {
             let claims = hosts[0].json(&format!("/api/v1/claims?group={group}&state={state}"))?;
