@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use holdfast_core::incarnation::Incarnation;
 use holdfast_core::settle::Confirmed;
 use holdfast_embedded::EmbeddedBroker;
 use holdfast_history::What;
 use holdfast_ports::broker::{
-    Broker, Finding, Incarnation, PublishError, Subscribe, Subscription, Topology,
+    Broker, Finding, Keep, PublishError, Subscribe, Subscription, Topology,
 };
 use holdfast_ports::error::PortError;
 use holdfast_ports::look::{Counts, Look};
@@ -257,14 +258,16 @@ impl Broker for SimBroker {
     async fn incarnation(
         &self,
         _service: &str,
-        put: Option<&Incarnation>,
+        keep: Keep,
     ) -> Result<Option<Incarnation>, PortError> {
         self.reach("keep the incarnation").await?;
         let mut known = self.world.known();
-        if let Some(put) = put {
-            known.incarnations.insert(self.name, put.clone());
+        let copy = known.incarnations.get(self.name).cloned();
+        let written = keep.decide(copy.as_ref());
+        if let Some(written) = &written {
+            known.incarnations.insert(self.name, written.clone());
         }
-        Ok(known.incarnations.get(self.name).cloned())
+        Ok(written.or(copy))
     }
 
     fn is_up(&self) -> bool {

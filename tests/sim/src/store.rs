@@ -12,14 +12,15 @@ use holdfast_core::claim::{
     UndeliverableAnswer,
 };
 use holdfast_core::cutover::Rule;
+use holdfast_core::incarnation::Incarnation;
 use holdfast_core::name::{Group, Side};
 use holdfast_embedded::EmbeddedStore;
 use holdfast_history::What;
 use holdfast_ports::error::PortError;
 use holdfast_ports::message::{Outbox, Snapshot};
 use holdfast_ports::store::{
-    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, Identity, LeaseAnswer, LeaseName,
-    LeaseView, Open, Place, Present, Store,
+    Addition, Agreement, Begin, ClaimView, Commit, GroupRules, LeaseAnswer, LeaseName, LeaseView,
+    Open, Opened, Place, Present, Store,
 };
 
 use crate::life::Life;
@@ -434,14 +435,17 @@ impl Store for SimStore {
         .await
     }
 
-    async fn open(&self, mode: Open) -> Result<Option<Identity>, PortError> {
+    async fn open(&self, mode: Open) -> Result<Option<Opened>, PortError> {
         self.quiet("open", move |store| async move { store.open(mode).await })
             .await
     }
 
-    async fn pulse(&self) -> Result<Option<u64>, PortError> {
-        self.quiet("pulse", move |store| async move { store.pulse().await })
-            .await
+    async fn pulse(&self, remembered: &Incarnation) -> Result<Option<Incarnation>, PortError> {
+        let remembered = remembered.clone();
+        self.quiet("pulse", move |store| async move {
+            store.pulse(&remembered).await
+        })
+        .await
     }
 
     async fn set_flag(&self, name: &str, value: Option<&str>) -> Result<(), PortError> {

@@ -6,10 +6,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use holdfast_core::incarnation::Incarnation;
 use holdfast_core::time::Micros;
 use holdfast_embedded::{EmbeddedBroker, EmbeddedStore};
 use holdfast_history::What;
-use holdfast_ports::broker::Incarnation;
 use tokio::time::Instant;
 
 use crate::dice::Dice;
