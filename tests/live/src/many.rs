@@ -13,6 +13,9 @@ use crate::client::{Client, Got, texts};
 /// How long a message that is ready may take to come.
 const DELIVERY: Duration = Duration::from_secs(60);
 
+/// Messages that one acknowledgement is for.
+const SETTLED_AT_ONCE: u32 = 500;
+
 impl Client {
     /// Takes everything that is ready in a queue, by consuming it.
     ///
@@ -39,8 +42,13 @@ impl Client {
                 let delivery = next
                     .with_context(|| format!("{queue}: no delivery, {left} are missing"))?
                     .context("the consumer ended")??;
-                // A quorum queue hands over 2000 before the first of them is settled.
-                delivery.acker.ack(BasicAckOptions::default()).await?;
+                // A quorum queue hands over 2000 before the first of them is
+                // settled. Few commands, since of many it forgets the last ones
+                // when the channel ends.
+                if left.is_multiple_of(SETTLED_AT_ONCE) {
+                    let options = BasicAckOptions { multiple: true };
+                    delivery.acker.ack(options).await?;
+                }
                 all.push(got(delivery));
             }
             // An acknowledgement that is followed at once by the end of its
