@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::batch::Batcher;
 use crate::books::Books;
 use crate::foreign::Foreign;
-use crate::halts::{Halts, LaneName};
+use crate::halts::{Halts, LaneName, Marks};
 use crate::in_hand::InHand;
 use crate::ordered::{Queued, Unsettled};
 use crate::route::{Refusal, Route, route};
@@ -107,6 +107,8 @@ pub struct Session {
     /// Messages that wait for the other side.
     pub(crate) foreign: Foreign,
     lanes: Mutex<Lanes<LaneName, Queued>>,
+    /// Why lanes were halted; those that went on are not looked up any more.
+    pub(crate) halted: Mutex<Marks>,
     fenced: OnceLock<FencedBy>,
     again: OnceLock<&'static str>,
 }
@@ -142,6 +144,7 @@ impl Session {
             tracker: TaskTracker::new(),
             unsettled: Unsettled::default(),
             lanes: Mutex::default(),
+            halted: Mutex::default(),
             foreign: Foreign::default(),
             fenced: OnceLock::new(),
             again: OnceLock::new(),
