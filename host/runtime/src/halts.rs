@@ -134,6 +134,20 @@ impl Halts {
         self.write(lane, mark).await
     }
 
+    /// Writes the mark of a lane that has none in the store, whatever is known
+    /// here.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store did not answer.
+    pub(crate) async fn set_missing(&self, lane: &LaneName, mark: Mark) -> Result<(), PortError> {
+        let _turn = self.turn.lock().await;
+        self.seen(&self.store.flags(&self.prefix).await?);
+        if self.marks().contains_key(lane) {
+            return Ok(());
+        }
+        self.write(lane, Some(mark)).await
+    }
+
     async fn write(&self, lane: &LaneName, mark: Option<Mark>) -> Result<(), PortError> {
         let encoded = lane.as_ref().map(Lane::encoded).unwrap_or_default();
         let name = format!("{}{encoded}", self.prefix);

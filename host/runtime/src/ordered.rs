@@ -168,6 +168,7 @@ impl Session {
                 // The configuration says so now, which decides it.
                 halts.set(lane, None).await?;
             } else if mark.stand == Stand::Halted {
+                self.remember_halted(lane, mark);
                 self.lanes().halt(lane.clone());
             }
         }
@@ -178,6 +179,7 @@ impl Session {
     /// of lanes that this instance, which leads, knows not to be halted: one
     /// that does not lead any more wrote them late.
     async fn heed(self: &Arc<Self>, marks: &Marks) {
+        self.mark_again(marks).await;
         for (lane, mark) in marks {
             let halted = self.lanes().is_halted(lane);
             match (mark.stand, halted) {
@@ -190,6 +192,31 @@ impl Session {
                 _ => {}
             }
         }
+    }
+
+    /// A lane that is halted here and has no mark would stay so, unseen: one that
+    /// does not lead any more may have removed the mark late.
+    async fn mark_again(&self, marks: &Marks) {
+        let kept: Vec<(LaneName, Mark)> = {
+            let kept = self.halted.lock();
+            let kept = kept.unwrap_or_else(PoisonError::into_inner);
+            let missing = kept.iter().filter(|(lane, _)| !marks.contains_key(*lane));
+            missing.map(|(l, mark)| (l.clone(), mark.clone())).collect()
+        };
+        for (lane, mark) in kept {
+            if !self.lanes().is_halted(&lane) {
+                continue;
+            }
+            if let Err(error) = self.context.halts.set_missing(&lane, mark).await {
+                tracing::warn!(%error, lane = shown(&lane), "the halted lane is not marked in the store yet");
+            }
+        }
+    }
+
+    /// Remembers why a lane is halted, for as long as this session lasts.
+    fn remember_halted(&self, lane: &LaneName, mark: &Mark) {
+        let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+        halted.insert(lane.clone(), mark.clone());
     }
 
     /// What the mark of its lane says about this message.
@@ -238,6 +265,7 @@ impl Session {
             error = letter.error,
             "the message is given up and its lane halted until an operator resumes it: holdfast resume"
         );
+        self.remember_halted(&lane, &mark);
         while let Err(error) = self.context.halts.set(&lane, Some(mark.clone())).await {
             tracing::warn!(%error, "the halted lane is not marked in the store yet");
             tokio::select! {

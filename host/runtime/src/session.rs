@@ -21,7 +21,7 @@ use crate::ask::{NoAnswer, Step, ask};
 use crate::batch::Batcher;
 use crate::books::Books;
 use crate::foreign::Foreign;
-use crate::halts::{Halts, LaneName};
+use crate::halts::{Halts, LaneName, Marks};
 use crate::identity::Gate;
 use crate::in_hand::InHand;
 use crate::ordered::{Queued, Unsettled};
@@ -111,6 +111,8 @@ pub struct Session {
     /// Messages that wait for the other side.
     pub(crate) foreign: Foreign,
     lanes: Mutex<Lanes<LaneName, Queued>>,
+    /// Why lanes were halted; those that went on are not looked up any more.
+    pub(crate) halted: Mutex<Marks>,
     fenced: OnceLock<FencedBy>,
     again: OnceLock<&'static str>,
 }
@@ -146,6 +148,7 @@ impl Session {
             tracker: TaskTracker::new(),
             unsettled: Unsettled::default(),
             lanes: Mutex::default(),
+            halted: Mutex::default(),
             foreign: Foreign::default(),
             fenced: OnceLock::new(),
             again: OnceLock::new(),

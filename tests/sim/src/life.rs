@@ -12,15 +12,18 @@ use holdfast_runtime::tasks::Spawn;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-/// Where a host is to die.
+/// Where something happens to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Death {
-    /// At the so-many-th call of a port from now on, before it is made, after it
-    /// took effect or after it was answered.
+pub(crate) enum Spot {
+    /// At the so-many-th place around a call of a port from now on: before it is
+    /// made, after it took effect, after it was answered.
     AtCall(u64),
     /// After its tasks were polled so many times from now on.
     AtPoll(u64),
 }
+
+/// What happens there.
+type Happens = Box<dyn FnOnce(&Life) + Send>;
 
 /// One process.
 pub(crate) struct Life {
@@ -32,7 +35,7 @@ pub(crate) struct Life {
 
 #[derive(Default)]
 struct State {
-    death: Option<Death>,
+    planned: Option<(Spot, Happens)>,
     frozen: bool,
     /// Who is to be woken when it goes on.
     waiting: Vec<Waker>,
@@ -62,13 +65,41 @@ impl Life {
     /// Nothing of it runs any more, from the next await on.
     pub(crate) fn kill(&self) {
         self.over.cancel();
-        for task in std::mem::take(&mut self.state().tasks) {
+        let (tasks, planned) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.tasks), state.planned.take())
+        };
+        drop(planned);
+        for task in tasks {
             task.abort();
         }
     }
 
-    pub(crate) fn die(&self, death: Death) {
-        self.state().death = Some(death);
+    /// Something happens at a place that it has not reached yet.
+    pub(crate) fn plan(&self, spot: Spot, happens: impl FnOnce(&Self) + Send + 'static) {
+        self.state().planned = Some((spot, Box::new(happens)));
+    }
+
+    /// Counts a place; what is planned for it happens.
+    fn reached(&self, call: bool) {
+        let happens = {
+            let mut state = self.state();
+            let left = match &mut state.planned {
+                Some((Spot::AtCall(left), _)) if call => left,
+                Some((Spot::AtPoll(left), _)) if !call => left,
+                _ => return,
+            };
+            if *left > 0 {
+                *left -= 1;
+                return;
+            }
+            state.planned.take()
+        };
+        if let Some((_, happens)) = happens
+            && !self.is_over()
+        {
+            happens(self);
+        }
     }
 
     /// Nothing of it runs until it is thawed.
@@ -84,6 +115,12 @@ impl Life {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Nothing is planned for it any more, and it runs.
+    pub(crate) fn heal(&self) {
+        self.state().planned = None;
+        self.thaw();
+    }
+
     pub(crate) fn is_frozen(&self) -> bool {
         self.state().frozen
     }
@@ -93,41 +130,14 @@ impl Life {
         self.state().panicked.clone()
     }
 
-    /// A place where it may die. When it does, this never returns.
+    /// A place where it may die or freeze. When it dies, this never returns.
     pub(crate) async fn point(&self) {
-        let dies = {
-            let mut state = self.state();
-            match &mut state.death {
-                Some(Death::AtCall(0)) => true,
-                Some(Death::AtCall(left)) => {
-                    *left -= 1;
-                    false
-                }
-                _ => false,
-            }
-        };
-        if dies {
-            self.kill();
-        }
+        self.reached(true);
         if self.is_over() {
             std::future::pending::<()>().await;
         }
-    }
-
-    fn polled(&self) {
-        let dies = {
-            let mut state = self.state();
-            match &mut state.death {
-                Some(Death::AtPoll(0)) => true,
-                Some(Death::AtPoll(left)) => {
-                    *left -= 1;
-                    false
-                }
-                _ => false,
-            }
-        };
-        if dies && !self.is_over() {
-            self.kill();
+        if self.is_frozen() {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -189,7 +199,7 @@ impl Future for Mortal {
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context)));
         match polled {
             Ok(polled) => {
-                self.life.polled();
+                self.life.reached(false);
                 polled
             }
             Err(panic) => {

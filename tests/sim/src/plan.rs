@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::dice::Dice;
-use crate::life::Death;
+use crate::life::Spot;
 use crate::net::Way;
 use crate::setup::Setup;
 
@@ -40,12 +40,12 @@ pub(crate) struct Message {
 pub(crate) enum Act {
     /// A copy of a message arrives at a broker.
     Publish(usize, &'static str),
-    /// A host is to die; it starts anew after this.
-    Kill(usize, Option<Death>, Duration),
+    /// A host dies, now or at a place; it starts anew after this.
+    Kill(usize, Option<Spot>, Duration),
     /// A host drains and starts anew.
     Restart(usize),
-    /// A host stands still for a time.
-    Freeze(usize, Duration),
+    /// A host stands still for a time, now or from a place on.
+    Freeze(usize, Option<Spot>, Duration),
     /// The way of a host to the store is not open for a time.
     StoreWay(usize, Way, Duration),
     /// The way of a host to its broker is not open for a time.
@@ -70,10 +70,11 @@ impl Act {
         Some(match self {
             Self::Publish(..) => return None,
             Self::Kill(_, None, _) => "kill",
-            Self::Kill(_, Some(Death::AtCall(_)), _) => "kill at a call",
-            Self::Kill(_, Some(Death::AtPoll(_)), _) => "kill at an await",
+            Self::Kill(_, Some(Spot::AtCall(_)), _) => "kill at a call",
+            Self::Kill(_, Some(Spot::AtPoll(_)), _) => "kill at an await",
             Self::Restart(_) => "drain and restart",
-            Self::Freeze(..) => "freeze",
+            Self::Freeze(_, None, _) => "freeze",
+            Self::Freeze(..) => "freeze at a call",
             Self::StoreWay(_, Way::Swallowed, _) => "store swallowed",
             Self::StoreWay(..) => "store refused",
             Self::BrokerWay(_, Way::Swallowed, _) => "broker swallowed",
@@ -235,12 +236,16 @@ impl Plan {
         let side = *dice.one(sides);
         let away = dice.millis(50, 6_000);
         let way = *dice.one(&[Way::Refused, Way::Swallowed]);
-        match dice.between(0, 15) {
+        match dice.between(0, 16) {
             0 => Act::Kill(host, None, away),
-            1..=3 => Act::Kill(host, Some(Death::AtCall(dice.between(0, 60))), away),
-            4..=5 => Act::Kill(host, Some(Death::AtPoll(dice.between(0, 200))), away),
+            1..=3 => Act::Kill(host, Some(Spot::AtCall(dice.between(0, 60))), away),
+            4..=5 => Act::Kill(host, Some(Spot::AtPoll(dice.between(0, 200))), away),
             6 => Act::Restart(host),
-            7..=8 => Act::Freeze(host, dice.millis(500, 9_000)),
+            7 => Act::Freeze(host, None, dice.millis(500, 9_000)),
+            8 | 16 => {
+                let spot = Spot::AtCall(dice.between(0, 60));
+                Act::Freeze(host, Some(spot), dice.millis(500, 9_000))
+            }
             9 => Act::StoreWay(host, way, away),
             10 => Act::BrokerWay(host, way, away),
             11 => Act::Cut(host),

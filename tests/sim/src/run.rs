@@ -14,7 +14,8 @@ use holdfast_ports::store::Store as _;
 use tokio::time::{sleep, sleep_until};
 
 use crate::dice::Dice;
-use crate::host::Seat;
+use crate::host::{Process, Seat};
+use crate::life::{Life, Spot};
 use crate::net::Way;
 use crate::plan::{Act, Message, Plan};
 use crate::setup::{EFFECTS, QUEUE, group};
@@ -170,12 +171,12 @@ impl Stage {
         }
         match act {
             Act::Publish(at, side) => publish(&world, &world.plan.messages[at], side).await,
-            Act::Kill(host, death, away) => {
+            Act::Kill(host, spot, away) => {
                 let seat = &self.seats[host];
                 seat.stay_away(away);
                 if let Some(process) = seat.process() {
-                    match death {
-                        Some(death) => process.life.die(death),
+                    match spot {
+                        Some(spot) => process.life.plan(spot, |life| life.kill()),
                         None => process.life.kill(),
                     }
                 }
@@ -185,7 +186,7 @@ impl Stage {
                     self.seats[host].remember(draining);
                 }
             }
-            Act::Freeze(host, time) => self.freeze(host, time),
+            Act::Freeze(host, spot, time) => self.freeze(host, spot, time),
             Act::StoreWay(host, way, time) => {
                 let link = Arc::clone(&self.seats[host].to_store);
                 link.set(way);
@@ -227,22 +228,26 @@ impl Stage {
         }
     }
 
-    fn freeze(&self, host: usize, time: Duration) {
-        let Some(process) = self.seats[host].process() else {
+    fn freeze(&self, host: usize, spot: Option<Spot>, time: Duration) {
+        let Some(Process { life, .. }) = self.seats[host].process() else {
             return;
         };
-        process.life.freeze();
-        let (life, link) = (
-            Arc::clone(&process.life),
-            Arc::clone(&self.seats[host].to_broker),
-        );
-        let beats = self.heartbeats();
-        later(beats, move || {
-            if life.is_frozen() {
-                link.cut();
-            }
-        });
-        later(time, move || process.life.thaw());
+        let (link, beats) = (Arc::clone(&self.seats[host].to_broker), self.heartbeats());
+        let again = Arc::clone(&life);
+        let stand_still = move |life: &Life| {
+            life.freeze();
+            let frozen = Arc::clone(&again);
+            later(beats, move || {
+                if frozen.is_frozen() {
+                    link.cut();
+                }
+            });
+            later(time, move || again.thaw());
+        };
+        match spot {
+            Some(spot) => life.plan(spot, stand_still),
+            None => stand_still(&life),
+        }
     }
 
     fn close_way(&self, host: usize, way: Way, time: Duration) {
@@ -274,7 +279,7 @@ impl Stage {
             seat.to_store.set(Way::Open);
             seat.to_broker.set(Way::Open);
             if let Some(process) = seat.process() {
-                process.life.thaw();
+                process.life.heal();
             }
         }
         for side in self.world.plan.setup.sides() {

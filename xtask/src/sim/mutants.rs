@@ -1,5 +1,7 @@
 //! Rules that are broken one at a time, to see that the simulation notices.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, ensure};
 
 use super::copy::Copy;
@@ -9,6 +11,11 @@ use crate::setup;
 /// A rule, and how it is broken.
 struct Mutant {
     name: &'static str,
+    edits: &'static [Edit],
+}
+
+/// In this file, this text becomes that.
+struct Edit {
     file: &'static str,
     old: &'static str,
     new: &'static str,
@@ -17,99 +24,138 @@ struct Mutant {
 const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "acknowledged before the commit",
-        file: "host/runtime/src/process/attempt.rs",
-        old: "        let shown = claim.shown();\n        let answer = match ask(Step::Commit",
-        new: "        let shown = claim.shown();\n        let (soon, place) = (Arc::clone(store), at.clone());\n        if true {\n            self.spawn(async move { let _ = soon.commit(&place, shown, &commit).await; });\n            return holdfast_core::claim::published(holdfast_core::claim::StepAnswer::Ok).map_or(Round::ABANDON, Round::ack);\n        }\n        let answer = match ask(Step::Commit",
+        edits: &[Edit {
+            file: "host/runtime/src/process/attempt.rs",
+            old: "        let shown = claim.shown();\n        let answer = match ask(Step::Commit",
+            new: "        let shown = claim.shown();\n        let (soon, place) = (Arc::clone(store), at.clone());\n        if true {\n            self.spawn(async move { let _ = soon.commit(&place, shown, &commit).await; });\n            return holdfast_core::claim::published(holdfast_core::claim::StepAnswer::Ok).map_or(Round::ABANDON, Round::ack);\n        }\n        let answer = match ask(Step::Commit",
+        }],
     },
     Mutant {
         name: "a commit that lost its claim is acknowledged",
-        file: "host/core/src/claim/held.rs",
-        old: "            CommitAnswer::Lost => Err(Refused::Lost),",
-        new: "            CommitAnswer::Lost => Ok(Committed::Done(Proof::mint(Ending::Completed))),",
+        edits: &[Edit {
+            file: "host/core/src/claim/held.rs",
+            old: "            CommitAnswer::Lost => Err(Refused::Lost),",
+            new: "            CommitAnswer::Lost => Ok(Committed::Done(Proof::mint(Ending::Completed))),",
+        }],
     },
     Mutant {
         name: "a failed claim is forgotten",
-        file: "host/embedded/src/store.rs",
-        old: "                steps::fail(record, shown, &error, scope)\n            })",
-        new: "                steps::fail(record, shown, &error, scope)\n            })\n            .and_then(|answer| { rows.delete(&keys::claim(&at))?; rows.delete(&keys::unfinished(&at))?; Ok(answer) })",
+        edits: &[Edit {
+            file: "host/embedded/src/store.rs",
+            old: "                steps::fail(record, shown, &error, scope)\n            })",
+            new: "                steps::fail(record, shown, &error, scope)\n            })\n            .and_then(|answer| { rows.delete(&keys::claim(&at))?; rows.delete(&keys::unfinished(&at))?; Ok(answer) })",
+        }],
     },
     Mutant {
         name: "the epoch is not compared",
-        file: "host/core/src/claim/begin.rs",
-        old: "    } else if shown.is_some() && shown != scope.epoch {",
-        new: "    } else if shown.is_some() && shown != scope.epoch && shown == Some(0) {",
+        edits: &[Edit {
+            file: "host/core/src/claim/begin.rs",
+            old: "    } else if shown.is_some() && shown != scope.epoch {",
+            new: "    } else if shown.is_some() && shown != scope.epoch && shown == Some(0) {",
+        }],
     },
     Mutant {
         name: "the percentage is read again",
-        file: "host/core/src/claim/begin.rs",
-        old: "    if record.side != facts.side {\n        return if overdue",
-        new: "    let mut again = record.clone();\n    again.side = facts.owner_if_new.clone();\n    let record = if facts.rule.is_some() { &again } else { record };\n    if record.side != facts.side {\n        return if overdue",
+        edits: &[Edit {
+            file: "host/core/src/claim/begin.rs",
+            old: "    if record.side != facts.side {\n        return if overdue",
+            new: "    let mut again = record.clone();\n    again.side = facts.owner_if_new.clone();\n    let record = if facts.rule.is_some() { &again } else { record };\n    if record.side != facts.side {\n        return if overdue",
+        }],
     },
     Mutant {
         name: "an attempt counts only once it has failed",
-        file: "host/core/src/claim/begin.rs",
-        old: "    record.attempt = record.attempt.saturating_add(1);",
-        new: "    if !matches!(record.state, State::Running { .. }) {\n        record.attempt = record.attempt.saturating_add(1);\n    }",
+        edits: &[Edit {
+            file: "host/core/src/claim/begin.rs",
+            old: "    record.attempt = record.attempt.saturating_add(1);",
+            new: "    if !matches!(record.state, State::Running { .. }) {\n        record.attempt = record.attempt.saturating_add(1);\n    }",
+        }],
     },
     Mutant {
         name: "the token is not compared",
-        file: "host/core/src/claim/steps.rs",
-        old: "    let Some(record) = record.filter(|record| record.token == Some(shown.token)) else {\n        return Decision::unchanged(CommitAnswer::Lost);",
-        new: "    let Some(record) = record else {\n        return Decision::unchanged(CommitAnswer::Lost);",
+        edits: &[Edit {
+            file: "host/core/src/claim/steps.rs",
+            old: "    let Some(record) = record.filter(|record| record.token == Some(shown.token)) else {\n        return Decision::unchanged(CommitAnswer::Lost);",
+            new: "    let Some(record) = record else {\n        return Decision::unchanged(CommitAnswer::Lost);",
+        }],
     },
     Mutant {
         name: "the state's version is not compared",
-        file: "host/core/src/claim/steps.rs",
-        old: "        .is_some_and(|read| read != facts.current_version)",
-        new: "        .is_some_and(|read| read > facts.current_version)",
+        edits: &[Edit {
+            file: "host/core/src/claim/steps.rs",
+            old: "        .is_some_and(|read| read != facts.current_version)",
+            new: "        .is_some_and(|read| read > facts.current_version)",
+        }],
     },
     Mutant {
         name: "done before the outbox is published",
-        file: "host/core/src/claim/steps.rs",
-        old: "    let answer = if facts.outbox == 0 {",
-        new: "    let answer = if facts.outbox < 5 {",
+        edits: &[Edit {
+            file: "host/core/src/claim/steps.rs",
+            old: "    let answer = if facts.outbox == 0 {",
+            new: "    let answer = if facts.outbox < 5 {",
+        }],
     },
     Mutant {
         name: "a copy counts although the broker did not confirm it",
-        file: "host/runtime/src/process/wait.rs",
-        old: "                None\n            }\n        }\n    }\n}",
-        new: "                Some(Round::ack(claim::deferred(holdfast_core::settle::Confirmed::by_broker())))\n            }\n        }\n    }\n}",
+        edits: &[Edit {
+            file: "host/runtime/src/process/wait.rs",
+            old: "                None\n            }\n        }\n    }\n}",
+            new: "                Some(Round::ack(claim::deferred(holdfast_core::settle::Confirmed::by_broker())))\n            }\n        }\n    }\n}",
+        }],
     },
     Mutant {
         name: "a letter counts although the broker did not confirm it",
-        file: "host/runtime/src/process/ending.rs",
-        old: "                Err(error) => tracing::error!(",
-        new: "                Err(_) if true => return Some(Confirmed::by_broker()),\n                Err(error) => tracing::error!(",
+        edits: &[Edit {
+            file: "host/runtime/src/process/ending.rs",
+            old: "                Err(error) => tracing::error!(",
+            new: "                Err(_) if true => return Some(Confirmed::by_broker()),\n                Err(error) => tracing::error!(",
+        }],
     },
     Mutant {
         name: "what the other side has is not waited for",
-        file: "host/core/src/claim/held.rs",
-        old: "        BeginAnswer::Foreign { side, state } => Next::Foreign { side, state },",
-        new: "        BeginAnswer::Foreign { .. } => Next::Ack(Proof::mint(Ending::LeftToOwner)),",
+        edits: &[Edit {
+            file: "host/core/src/claim/held.rs",
+            old: "        BeginAnswer::Foreign { side, state } => Next::Foreign { side, state },",
+            new: "        BeginAnswer::Foreign { .. } => Next::Ack(Proof::mint(Ending::LeftToOwner)),",
+        }],
     },
     Mutant {
         name: "messages of a lane do not wait for each other",
-        file: "host/core/src/lane.rs",
-        old: "        if queue.running || queue.halted || !queue.waiting.is_empty() {",
-        new: "        if queue.halted {",
+        edits: &[Edit {
+            file: "host/core/src/lane.rs",
+            old: "        if queue.running || queue.halted || !queue.waiting.is_empty() {",
+            new: "        if queue.halted {",
+        }],
     },
     Mutant {
         name: "a lane goes on after a message that was handed back",
-        file: "host/runtime/src/ordered.rs",
-        old: "                    self.keep_back(job);\n                    self.begin_again(\"a message could not be finished here\");\n                    return;",
-        new: "                    self.settle(job, Settlement::Abandon);\n                    self.lanes().leave(&lane)",
+        edits: &[Edit {
+            file: "host/runtime/src/ordered.rs",
+            old: "                    self.keep_back(job);\n                    self.begin_again(\"a message could not be finished here\");\n                    return;",
+            new: "                    self.settle(job, Settlement::Abandon);\n                    self.lanes().leave(&lane)",
+        }],
     },
     Mutant {
         name: "a queue with a lease lets several consumers in",
-        file: "host/runtime/src/consumer.rs",
-        old: "        single_active: spec.lease.is_some(),",
-        new: "        single_active: false,",
+        edits: &[
+            Edit {
+                file: "host/runtime/src/consumer.rs",
+                old: "        single_active: spec.lease.is_some(),",
+                new: "        single_active: false,",
+            },
+            Edit {
+                file: "host/runtime/src/consumer.rs",
+                old: "            exclusive: spec.lease.is_some(),",
+                new: "            exclusive: false,",
+            },
+        ],
     },
     Mutant {
         name: "a message that is given up is acknowledged without a letter",
-        file: "host/core/src/claim/held.rs",
-        old: "        BeginAnswer::Parked { .. } => Next::Ack(Proof::mint(Ending::DeadLettered)),",
-        new: "        BeginAnswer::Parked { .. } | BeginAnswer::Parking { .. } => Next::Ack(Proof::mint(Ending::DeadLettered)),",
+        edits: &[Edit {
+            file: "host/core/src/claim/held.rs",
+            old: "        BeginAnswer::Parking {\n            reason,",
+            new: "        BeginAnswer::Parking { .. } if true => Next::Ack(Proof::mint(Ending::DeadLettered)),\n        BeginAnswer::Parking {\n            reason,",
+        }],
     },
 ];
 
@@ -117,6 +163,8 @@ const MUTANTS: &[Mutant] = &[
 pub(super) fn all(seeds: u64, only: Option<&str>) -> Result<()> {
     let root = repository();
     let copy = Copy::of(&root)?;
+    // What the project does not write itself is built already.
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let mut unnoticed = Vec::new();
     println!(
         "{:<58}{:>8}{:>6}  first found as",
@@ -126,7 +174,9 @@ pub(super) fn all(seeds: u64, only: Option<&str>) -> Result<()> {
         if only.is_some_and(|only| !mutant.name.contains(only)) {
             continue;
         }
-        copy.replace(mutant.file, mutant.old, mutant.new)?;
+        for edit in mutant.edits {
+            copy.replace(edit.file, edit.old, edit.new)?;
+        }
         let output = setup::run::cargo()
             .args([
                 "run",
@@ -135,12 +185,14 @@ pub(super) fn all(seeds: u64, only: Option<&str>) -> Result<()> {
                 "holdfast-sim",
                 "--target-dir",
             ])
-            .arg(root.join("target/mutants/build"))
+            .arg(&target)
             .args(["--", "--brief", "--seeds", &seeds.to_string()])
             .current_dir(&copy.to)
             .output()
             .context("failed to run cargo")?;
-        copy.restore(mutant.file)?;
+        for edit in mutant.edits {
+            copy.restore(edit.file)?;
+        }
         let text = String::from_utf8_lossy(&output.stdout);
         let brief = text.lines().find_map(|line| line.strip_prefix("red "));
         let brief = brief.with_context(|| {

@@ -281,3 +281,23 @@ async fn while_the_store_is_away_a_lane_is_halted_all_the_same() {
     sleep(Duration::from_mins(5)).await;
     assert_eq!(world.effects(), [""; 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_somebody_else_removed_is_written_again() {
+    let world = World::new();
+    let host = world.host("one", vec![halting(spec("work"))]).await;
+    poisoned(&world, &host).await;
+    let store = &host.host().parts().store;
+    // As one does that led before, was frozen, and knows of no halted lane.
+    let flag = "halted/work/a";
+    store.set_flag(flag, None).await.expect("the store answers");
+    until("it is marked again", async || {
+        let flags = store.flags(flag).await.expect("the store answers");
+        flags.len() == 1
+    })
+    .await;
+    until_halted(&host, "work", "a").await;
+    assert_eq!(resume(&host, "work", Some("a"), Then::Skip).await, ["a"]);
+    world.until_handled("work", 33).await;
+    assert_eq!(world.letters("work"), ["a-2"]);
+}
