@@ -1,7 +1,7 @@
 //! What is seen while the run goes on, shared by everything that sees.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -14,7 +14,7 @@ use crate::load::{LOADS, Load};
 
 /// Collects what happens, by the clock of the run.
 pub(crate) struct Watch {
-    began: Instant,
+    began: OnceLock<Instant>,
     seen: Mutex<Seen>,
     /// For each load, how many messages are to be published by now.
     targets: [AtomicU64; LOADS.len()],
@@ -38,7 +38,7 @@ struct Seen {
 impl Watch {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            began: Instant::now(),
+            began: OnceLock::new(),
             seen: Mutex::default(),
             targets: Default::default(),
             last: Default::default(),
@@ -47,9 +47,10 @@ impl Watch {
         })
     }
 
-    /// Since the run began.
+    /// Since this was asked for the first time, which is when messages flow.
     pub(crate) fn now(&self) -> Micros {
-        Micros::try_from(self.began.elapsed().as_micros()).unwrap_or(Micros::MAX)
+        let began = self.began.get_or_init(Instant::now);
+        Micros::try_from(began.elapsed().as_micros()).unwrap_or(Micros::MAX)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
