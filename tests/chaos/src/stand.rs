@@ -117,11 +117,18 @@ impl Stand {
         hosts.map(|host| Glance::at(host, GLANCE)).collect()
     }
 
-    /// What every host says of its health.
+    /// What hosts say is wrong with them, the beginning of it.
     pub(crate) fn readiness(&self) -> String {
         let hosts = self.places.iter().enumerate().map(|(number, place)| {
             let said = place.host().and_then(|host| host.get("/readyz"));
-            format!("host {}: {said:?}", number + 1)
+            let wrong = match said {
+                Ok((200, _)) => "ready".to_owned(),
+                Ok((_, text)) => serde_json::from_str::<serde_json::Value>(&text)
+                    .map_or(text, |said| said["wrong"].to_string()),
+                Err(error) => format!("{error:#}"),
+            };
+            let wrong: String = wrong.chars().take(300).collect();
+            format!("host {}: {wrong}", number + 1)
         });
         hosts.collect::<Vec<_>>().join("; ")
     }

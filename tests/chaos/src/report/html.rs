@@ -73,7 +73,7 @@ fn write_page(page: &mut String, outcome: &Outcome, picture: &str) -> std::fmt::
          a fault lasted. Calls again: calls of handlers beyond those that their messages needed, \
          which a fault between them and the call before explains. Recovery: from the end of the \
          fault (the server is up again, the way is free, the host is started) until every host is \
-         ready and every stream has effects again.</p><div class=wide><table><tr>"
+         ready and every stream has effects again, for faults that had no other beside them.</p><div class=wide><table><tr>"
     )?;
     for head in HEAD {
         write!(page, "<th>{head}")?;

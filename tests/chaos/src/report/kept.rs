@@ -20,8 +20,8 @@ pub(super) fn result(outcome: &Outcome) -> Value {
             "in_flight_median": row.in_flight.0,
             "in_flight_most": row.in_flight.1,
             "calls_again": row.repeats,
-            "recovery_median_us": row.recovery.0,
-            "recovery_longest_us": row.recovery.1,
+            "recovery_median_us": row.recovery.map(|recovery| recovery.0),
+            "recovery_longest_us": row.recovery.map(|recovery| recovery.1),
         })
     });
     let violations = outcome.verdict.violations.iter();

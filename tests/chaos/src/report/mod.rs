@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(rows.len(), Kind::all().len());
         let row = rows.iter().find(|row| row.kind == "host-stop").unwrap();
         assert_eq!((row.count, row.repeats), (1, 3));
-        assert_eq!(row.recovery, (800_000, 800_000));
+        assert_eq!(row.recovery, Some((800_000, 800_000)));
         let text = text(&outcome);
         assert!(
             text.contains("host-stop") && text.contains("lost"),

@@ -289,7 +289,7 @@ where
         }
         let (x, y) = chart.backend_coord(&(0.0, f64::midpoint(low, high)));
         let (left, above) = area.get_base_pixel();
-        let at = (x - left - LEFT as i32 + 24, y - above - 9);
+        let at = (x - left - LEFT as i32 + 24, y - above - 3);
         area.draw(&Text::new(kind.clone(), at, text(16).color(colour)))?;
     }
     Ok(())

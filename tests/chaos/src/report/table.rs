@@ -23,8 +23,9 @@ pub struct Row {
     pub in_flight: (u64, u64),
     /// Calls made again that a fault of this kind explains.
     pub repeats: u64,
-    /// From the end of the fault until everything worked, the median and the longest.
-    pub recovery: (Micros, Micros),
+    /// From the end of a fault that was the only one until everything worked, the
+    /// median and the longest.
+    pub recovery: Option<(Micros, Micros)>,
 }
 
 /// The rows, in the order of families and kinds.
@@ -38,10 +39,8 @@ pub fn faults(outcome: &Outcome) -> Vec<Row> {
         let repeats = faults.iter();
         let repeats = repeats.filter_map(|(place, _)| outcome.verdict.repeats.get(place));
         let in_flight = faults.iter().map(|(_, fault)| fault.in_flight).collect();
-        let recoveries = faults
-            .iter()
-            .filter_map(|(_, fault)| Some(fault.recovered?.saturating_sub(fault.over)))
-            .collect();
+        let recoveries = faults.iter().filter_map(|(_, fault)| recovery(fault));
+        let recoveries: Vec<Micros> = recoveries.collect();
         Row {
             kind: (*kind).to_owned(),
             family: faults[0].1.family,
@@ -49,7 +48,7 @@ pub fn faults(outcome: &Outcome) -> Vec<Row> {
             paired: faults.iter().filter(|(_, fault)| fault.paired).count(),
             in_flight: middle_and_most(in_flight),
             repeats: repeats.sum(),
-            recovery: middle_and_most(recoveries),
+            recovery: (!recoveries.is_empty()).then(|| middle_and_most(recoveries)),
         }
     };
     let mut rows: Vec<Row> = by.iter().map(row).collect();
@@ -69,12 +68,8 @@ pub fn totals(outcome: &Outcome) -> Vec<(&'static str, String)> {
     let count = |kind: &str| verdict.count(kind).to_string();
     let twice =
         |(id, _): &(&crate::history::Id, &crate::history::Sent)| crate::load::is_twice(id.1);
-    let recoveries: Vec<Micros> = history
-        .faults
-        .iter()
-        .filter_map(|fault| Some(fault.recovered?.saturating_sub(fault.over)))
-        .collect();
-    let recovery = middle_and_most(recoveries);
+    let recoveries = history.faults.iter().filter_map(recovery).collect();
+    let longest = middle_and_most(recoveries);
     let mut totals = vec![
         ("seed", outcome.options.seed.to_string()),
         ("took", minutes(outcome.elapsed)),
@@ -100,8 +95,8 @@ pub fn totals(outcome: &Outcome) -> Vec<(&'static str, String)> {
         ("calls made again", verdict.all_repeats().to_string()),
         ("faults", history.faults.len().to_string()),
         (
-            "recovery, median and longest",
-            format!("{} and {}", seconds(recovery.0), seconds(recovery.1)),
+            "recovery after one fault, median and longest",
+            format!("{} and {}", seconds(longest.0), seconds(longest.1)),
         ),
     ];
     for kind in Violation::KINDS {
@@ -148,6 +143,7 @@ pub(super) const HEAD: [&str; 8] = [
 
 /// A row as text.
 pub(super) fn cells(row: &Row) -> [String; 8] {
+    let none = || "-".to_owned();
     [
         row.kind.clone(),
         row.count.to_string(),
@@ -155,13 +151,21 @@ pub(super) fn cells(row: &Row) -> [String; 8] {
         row.in_flight.0.to_string(),
         row.in_flight.1.to_string(),
         row.repeats.to_string(),
-        seconds(row.recovery.0),
-        seconds(row.recovery.1),
+        row.recovery
+            .map_or_else(none, |recovery| seconds(recovery.0)),
+        row.recovery
+            .map_or_else(none, |recovery| seconds(recovery.1)),
     ]
 }
 
 pub(super) fn seconds(time: Micros) -> String {
     format!("{:.1} s", Duration::from_micros(time).as_secs_f64())
+}
+
+/// How long it took after a fault that was the only one.
+fn recovery(fault: &Fault) -> Option<Micros> {
+    let recovered = fault.recovered.filter(|_| !fault.paired)?;
+    Some(recovered.saturating_sub(fault.over))
 }
 
 fn middle_and_most(mut all: Vec<u64>) -> (u64, u64) {
