@@ -15,7 +15,11 @@ use crate::setup::run;
 /// # Errors
 /// When it does not compile.
 pub(crate) fn host() -> Result<PathBuf> {
-    cargo(&["build", "--package", "holdfast", "--bin", "holdfast"])
+    let [host] = cargo(
+        &["build", "--package", "holdfast", "--bin", "holdfast"],
+        ["holdfast"],
+    )?;
+    Ok(host)
 }
 
 /// Builds every test and the `holdfast` binary, and gives the path of the
@@ -25,10 +29,23 @@ pub(crate) fn host() -> Result<PathBuf> {
 /// # Errors
 /// When something does not compile.
 pub(crate) fn host_with_tests() -> Result<PathBuf> {
-    cargo(&["test", "--workspace", "--no-run"])
+    let [host] = cargo(&["test", "--workspace", "--no-run"], ["holdfast"])?;
+    Ok(host)
 }
 
-fn cargo(words: &[&str]) -> Result<PathBuf> {
+/// The same selection, for the paths of `holdfast` and `holdfast-chaos`.
+///
+/// # Errors
+/// When something does not compile.
+pub(crate) fn host_and_chaos() -> Result<[PathBuf; 2]> {
+    cargo(
+        &["test", "--workspace", "--no-run"],
+        ["holdfast", "holdfast-chaos"],
+    )
+}
+
+/// Runs cargo and gives the paths of these programs.
+fn cargo<const N: usize>(words: &[&str], programs: [&str; N]) -> Result<[PathBuf; N]> {
     let mut command = run::cargo();
     command
         .args(words)
@@ -38,19 +55,25 @@ fn cargo(words: &[&str]) -> Result<PathBuf> {
     let output = command.output().context("failed to run cargo")?;
     ensure!(output.status.success(), "cargo {} failed", words.join(" "));
     let text = String::from_utf8(output.stdout)?;
-    let messages = text
+    let messages: Vec<Value> = text
         .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut made = messages.filter_map(|message| is_host(&message));
-    made.next_back().context("cargo named no host")
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let mut paths = Vec::new();
+    for program in programs {
+        let mut made = messages.iter().filter_map(|message| made(message, program));
+        let path = made.next_back();
+        paths.push(path.with_context(|| format!("cargo named no {program}"))?);
+    }
+    paths.try_into().ok().context("a path for each program")
 }
 
-/// The executable that a message of cargo speaks of, if it is the host.
-fn is_host(message: &Value) -> Option<PathBuf> {
+/// The executable that a message of cargo speaks of, if it is this program.
+fn made(message: &Value, program: &str) -> Option<PathBuf> {
     let target = message.get("target")?;
-    let is_host = target.get("name")? == "holdfast"
+    let is_it = target.get("name")? == program
         && target.get("kind")?.get(0)? == "bin"
         && message.get("profile")?.get("test")? == false;
     let executable = message.get("executable")?.as_str()?;
-    is_host.then(|| PathBuf::from(executable))
+    is_it.then(|| PathBuf::from(executable))
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod demo;
 mod guests;
 mod setup;
@@ -30,6 +31,8 @@ enum Command {
     Setup(setup::Options),
     /// Build the guests of `plugins/` into `target/guests/`
     Guests(guests::Options),
+    /// Kill, cut and freeze everything around hosts under load, and see that nothing is lost or done twice
+    Chaos(chaos::Options),
     /// Measure against hand-written consumers, on private servers
     Bench(bench::Options),
     /// Run the runtime in simulated surroundings: many seeds, or one with its trace
@@ -52,6 +55,7 @@ fn run() -> Result<()> {
         Command::Test(options) => test::command(&options),
         Command::Setup(options) => setup::command(&options),
         Command::Guests(options) => guests::command(&options),
+        Command::Chaos(options) => chaos::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Sim(options) => sim::command(&options),
     }

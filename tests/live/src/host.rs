@@ -12,6 +12,8 @@ use holdfast_servers::{Port, Program, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::glance::sum;
+
 /// How long a host may take to get ready, generous since tests share cores.
 const READY: Duration = Duration::from_secs(60);
 
@@ -102,6 +104,7 @@ impl Setup {
         Ok(Host {
             program: program.into(),
             base,
+            kept: None,
         })
     }
 
@@ -131,6 +134,19 @@ impl Setup {
 pub struct Host {
     program: std::cell::RefCell<Program>,
     base: String,
+    kept: Option<PathBuf>,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let Some(kept) = &self.kept else { return };
+        let from = fs::File::open(self.program.borrow().log());
+        let to = fs::File::options().create(true).append(true).open(kept);
+        if let (Ok(mut from), Ok(mut to)) = (from, to) {
+            // A log that is cut short is better than a test that fails for it.
+            let _ = std::io::copy(&mut from, &mut to);
+        }
+    }
 }
 
 impl Host {
@@ -218,13 +234,7 @@ impl Host {
     /// When nobody answers.
     pub fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
         let (_, text) = self.get("/metrics")?;
-        let rows = text.lines().filter_map(|line| line.strip_prefix(name));
-        let rows = rows.filter(|rest| {
-            rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label))
-        });
-        Ok(rows
-            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum())
+        Ok(sum(&text, name, labels))
     }
 
     /// Process id.
@@ -235,6 +245,21 @@ impl Host {
     /// What it printed, the last 64 KB.
     pub fn output(&self) -> String {
         self.program.borrow().output()
+    }
+
+    /// How it ended by itself, or nothing while it runs.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn ended(&self) -> Result<Option<ExitStatus>> {
+        self.program.borrow_mut().ended()
+    }
+
+    /// When it is dropped, all that it printed is added to this file.
+    #[must_use]
+    pub fn log_kept_in(mut self, file: &Path) -> Self {
+        self.kept = Some(file.to_owned());
+        self
     }
 
     /// SIGSTOP: it does nothing any more, and its connections stay open.

@@ -6,6 +6,7 @@
 
 mod client;
 mod cluster;
+mod glance;
 mod host;
 mod many;
 mod migration;
@@ -13,6 +14,7 @@ mod stand;
 
 pub use client::{Client, Got};
 pub use cluster::{Cluster, Report, reports};
+pub use glance::Glance;
 pub use host::{Host, Setup, prebuilt, put};
 pub use migration::{
     Effect, Migration, SIDES, change_rule, expect_closed_books, expect_each_once, move_to,

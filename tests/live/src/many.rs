@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures_util::stream::StreamExt as _;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
 use crate::client::{Client, Got, texts};
@@ -15,8 +15,35 @@ const DELIVERY: Duration = Duration::from_secs(60);
 
 /// Messages that one acknowledgement is for.
 const SETTLED_AT_ONCE: u32 = 500;
+/// Messages on their way to a client that takes them as they come.
+const AHEAD: u16 = 500;
 
 impl Client {
+    /// Takes messages as they come, until the connection ends or the broker ends
+    /// the consumer. One that was not acknowledged by then comes again.
+    ///
+    /// # Errors
+    /// When there is no such queue, and when the connection breaks.
+    pub async fn take_on(&self, queue: &str, mut each: impl FnMut(Got)) -> Result<()> {
+        let channel = self.connection.create_channel().await?;
+        channel.basic_qos(AHEAD, BasicQosOptions::default()).await?;
+        let mut consumer = channel
+            .basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        while let Some(delivery) = consumer.next().await {
+            let delivery = delivery?;
+            let acker = delivery.acker.clone();
+            each(got(delivery));
+            acker.ack(BasicAckOptions::default()).await?;
+        }
+        Ok(())
+    }
+
     /// Takes everything that is ready in a queue, by consuming it.
     ///
     /// # Errors

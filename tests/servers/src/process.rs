@@ -135,7 +135,8 @@ impl Processes {
             .context("failed to reach the clean-up shell")
     }
 
-    fn output_path(&self) -> PathBuf {
+    /// The file that they print to.
+    pub(crate) fn output_path(&self) -> PathBuf {
         self.folder.join("output.log")
     }
 }

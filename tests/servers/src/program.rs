@@ -1,6 +1,6 @@
 //! Any other program a test runs: a host that is killed, frozen or drained.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -45,6 +45,11 @@ impl Program {
     /// What it printed on both outputs so far, the last 64 KB.
     pub fn output(&self) -> String {
         self.processes.output()
+    }
+
+    /// The file with all of it.
+    pub fn log(&self) -> PathBuf {
+        self.processes.output_path()
     }
 
     /// Asks it to end in order (SIGTERM).

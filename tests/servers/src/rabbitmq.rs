@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::install::find;
 use crate::port::{Port, random};
 use crate::process::Processes;
+use crate::signal::Signal;
 use crate::wait::wait_for;
 
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -157,6 +158,18 @@ impl RabbitMq {
     /// # Errors
     /// Fails when the end of the process cannot be waited for.
     pub fn kill(&mut self) -> Result<()> {
+        self.broker.kill()
+    }
+
+    /// Asks it to end in order (SIGTERM), and waits until it has.
+    ///
+    /// # Errors
+    /// Fails when it does not run, or not end within 90 s.
+    pub fn stop(&mut self) -> Result<()> {
+        self.broker.send(Signal::Terminate)?;
+        let broker = &mut self.broker;
+        wait_for("the end of RabbitMQ", START_LIMIT, || broker.ended())?;
+        // What is left of its process group goes as well.
         self.broker.kill()
     }
 

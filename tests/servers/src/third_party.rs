@@ -1,5 +1,6 @@
 //! A server that handlers ask over HTTP, and that answers as a test wants it.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,6 +54,7 @@ type Answers = dyn Fn(&Asked, &mut TcpStream) -> io::Result<()> + Send + Sync;
 
 struct Shared {
     answers: Box<Answers>,
+    keeps: bool,
     state: Mutex<State>,
 }
 
@@ -61,7 +63,8 @@ struct State {
     ended: bool,
     connections: usize,
     asked: Vec<Asked>,
-    sockets: Vec<TcpStream>,
+    /// Those that are open, by the number of their connection.
+    sockets: BTreeMap<usize, TcpStream>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -79,11 +82,27 @@ impl ThirdParty {
     pub fn start(
         answers: impl Fn(&Asked, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
     ) -> Result<Self> {
+        Self::serve(Box::new(answers), true)
+    }
+
+    /// The same, but [`ThirdParty::asked`] stays empty: for runs so long that
+    /// `answers` keeps what it needs itself.
+    ///
+    /// # Errors
+    /// Fails when no port can be had.
+    pub fn forgetful(
+        answers: impl Fn(&Asked, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::serve(Box::new(answers), false)
+    }
+
+    fn serve(answers: Box<Answers>, keeps: bool) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .context("failed to open a port for a third party")?;
         let address = listener.local_addr().context("failed to read the port")?;
         let shared = Arc::new(Shared {
-            answers: Box::new(answers),
+            answers,
+            keeps,
             state: Mutex::default(),
         });
         let accepting = thread::spawn({
@@ -135,7 +154,7 @@ impl Drop for ThirdParty {
         {
             let mut state = self.shared.lock();
             state.ended = true;
-            for socket in state.sockets.drain(..) {
+            for socket in state.sockets.values() {
                 // Already closed by its peer is just as well.
                 let _ = socket.shutdown(Shutdown::Both);
             }
@@ -162,19 +181,25 @@ impl Shared {
                 return;
             }
             state.connections += 1;
+            let number = state.connections;
             if let Ok(socket) = socket.try_clone() {
-                state.sockets.push(socket);
+                state.sockets.insert(number, socket);
             }
             drop(state);
             let shared = Arc::clone(self);
-            // A client that hangs up in the middle is no error of the test.
-            thread::spawn(move || drop(shared.serve(socket)));
+            thread::spawn(move || {
+                // A client that hangs up in the middle is no error of the test.
+                let _ = shared.serve(socket);
+                shared.lock().sockets.remove(&number);
+            });
         }
     }
 
     fn serve(&self, mut socket: TcpStream) -> io::Result<()> {
         let asked = read(&mut BufReader::new(socket.try_clone()?))?;
-        self.lock().asked.push(asked.clone());
+        if self.keeps {
+            self.lock().asked.push(asked.clone());
+        }
         let answered = (self.answers)(&asked, &mut socket);
         let _ = socket.shutdown(Shutdown::Both);
         answered
