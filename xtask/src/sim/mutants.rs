@@ -1,7 +1,5 @@
 //! Rules that are broken one at a time, to see that the simulation notices.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result, ensure};
 
 use super::copy::Copy;
@@ -163,8 +161,8 @@ const MUTANTS: &[Mutant] = &[
 pub(super) fn all(seeds: u64, only: Option<&str>) -> Result<()> {
     let root = repository();
     let copy = Copy::of(&root)?;
-    // What the project does not write itself is built already.
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    // Of its own: cargo names crates by their path within the workspace, so a
+    // mutant would be taken for the real thing in a folder that both share.
     let mut unnoticed = Vec::new();
     println!(
         "{:<58}{:>8}{:>6}  first found as",
@@ -185,7 +183,7 @@ pub(super) fn all(seeds: u64, only: Option<&str>) -> Result<()> {
                 "holdfast-sim",
                 "--target-dir",
             ])
-            .arg(&target)
+            .arg(root.join("target/mutants/build"))
             .args(["--", "--brief", "--seeds", &seeds.to_string()])
             .current_dir(&copy.to)
             .output()
