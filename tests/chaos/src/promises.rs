@@ -8,7 +8,7 @@ use crate::history::{History, Id};
 
 /// What the common checker finds broken, in words.
 #[must_use]
-pub fn findings(history: &History) -> Vec<String> {
+pub(crate) fn findings(history: &History) -> Vec<String> {
     let rules = Rules {
         ordered: true,
         publishes: true,

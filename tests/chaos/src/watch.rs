@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use holdfast_live::Got;
@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::history::{Call, Effect, Id, Micros};
 use crate::load::{LOADS, Load};
+
+/// How long a tenth of the calls takes, so that faults hit handlers that run.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// Collects what happens, by the clock of the run.
 pub(crate) struct Watch {
@@ -63,7 +66,13 @@ impl Watch {
         let watch = Arc::clone(self);
         ThirdParty::forgetful(move |asked, socket| {
             match call(asked, watch.now()) {
-                Ok(call) => watch.seen().calls.push(call),
+                Ok(call) => {
+                    let slow = call.id.1 % 10 == 3;
+                    watch.seen().calls.push(call);
+                    if slow {
+                        std::thread::sleep(SLOW);
+                    }
+                }
                 Err(error) => watch.seen().strange.push(format!("{error:#}: {asked:?}")),
             }
             answer(socket, 200, "")
