@@ -163,7 +163,7 @@ fn once(history: &History, effects: &By<'_, Effect>, violations: &mut Vec<Violat
             violations.push(Violation::Duplicated(*id, what));
         }
     }
-    let mut counts: BTreeMap<(&str, Option<u64>, Option<u64>), Vec<&Effect>> = BTreeMap::new();
+    let mut counts = BTreeMap::<(&str, Option<u64>, Option<u64>), Vec<&Effect>>::new();
     for effect in &history.effects {
         let Some(sent) = history.sent.get(&effect.id) else {
             continue;

@@ -1,4 +1,4 @@
-//! What was seen from outside, to be judged by [`crate::check`].
+//! What was seen from outside, to be judged by [`crate::check()`].
 
 use std::collections::BTreeMap;
 

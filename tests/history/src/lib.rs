@@ -2,7 +2,7 @@
 //! the promises of `docs/protocol.md` that breaks.
 //!
 //! Whoever runs hosts (the simulation, chaos on real servers) records
-//! [`Event`]s; [`check`] reads them and gives a [`Report`]. A recorder need not
+//! [`Event`]s; [`check()`] reads them and gives a [`Report`]. A recorder need not
 //! see everything: what is not recorded is not checked.
 //!
 //! ```

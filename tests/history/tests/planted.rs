@@ -192,9 +192,9 @@ fn effects_that_come_twice_are_duplicated() {
         key: "a".into(),
         times: 2,
     };
-    assert_eq!(found, [duplicated.clone()]);
+    assert_eq!(found, std::slice::from_ref(&duplicated));
     let found = findings(with(&state(&["a", "c"]), [state(&["a", "a", "c"])]));
-    assert_eq!(found, [duplicated.clone()]);
+    assert_eq!(found, std::slice::from_ref(&duplicated));
     // Without commits, the same id from two attempts tells.
     let mut history = good();
     history.push(effect("a", 12));
@@ -218,9 +218,9 @@ fn a_later_message_that_goes_ahead_is_an_inversion() {
         earlier: "a".into(),
         later: "c".into(),
     };
-    assert_eq!(findings(history), [inversion.clone()]);
+    assert_eq!(findings(history), std::slice::from_ref(&inversion));
     let history = with(&state(&["a", "c"]), [state(&["c", "a"])]);
-    assert_eq!(findings(history), [inversion.clone()]);
+    assert_eq!(findings(history), std::slice::from_ref(&inversion));
     let history = with(
         &called("a", 1, 10),
         [called("c", 1, 29), called("a", 1, 10)],

@@ -23,6 +23,7 @@
 //! | `record` | trace and history |
 
 mod broker;
+mod call;
 mod dice;
 mod guest;
 mod host;

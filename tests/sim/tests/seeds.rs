@@ -48,7 +48,7 @@ fn every_promise_holds_in_every_seed() {
     }
     let mut red = each(SEEDS, |seed| {
         let outcome = run(seed);
-        (!outcome.holds()).then(|| (seed, outcome.setup, outcome.wrong))
+        (!outcome.holds()).then_some((seed, outcome.setup, outcome.wrong))
     });
     red.sort_by_key(|(seed, ..)| *seed);
     let shown: Vec<_> = red.iter().take(5).collect();

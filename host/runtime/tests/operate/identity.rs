@@ -13,7 +13,6 @@ use holdfast_runtime::identity::{Gate, Guard};
 use tokio::time::sleep;
 
 use crate::bed::{Bed, Does, spec};
-use crate::shaken::Kept;
 
 /// A store and an older copy of it.
 struct Stores {
@@ -151,7 +150,7 @@ async fn accepting_at_one_host_is_heard_by_all() {
     let (mut bed, stores) = (Bed::new(), Stores::new().await);
     let [(one, one_faults), (two, two_faults)] = [stores.client(), stores.client()];
     let first = guard(&bed, one);
-    let kept = std::mem::replace(&mut bed.kept, Kept::default());
+    let kept = std::mem::take(&mut bed.kept);
     let second = guard(&bed, two);
     for guard in [&first, &second] {
         looked(guard).await;
