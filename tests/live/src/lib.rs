@@ -17,6 +17,7 @@ pub use cluster::{Cluster, Report, reports};
 pub use glance::Glance;
 pub use host::{Host, Setup, prebuilt, put};
 pub use migration::{
-    Effect, Migration, SIDES, change_rule, expect_closed_books, expect_each_once, move_to,
+    Effect, Migration, SIDES, change_rule, expect_closed_audit, expect_closed_books,
+    expect_each_once, move_to,
 };
 pub use stand::{Stand, probe_tables, wait_settled};

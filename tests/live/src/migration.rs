@@ -252,10 +252,25 @@ pub fn expect_each_once<'k>(
     Ok(())
 }
 
-/// Received is what ended, for every consumer of a host that is at rest.
+/// Every unfinished claim that this host answers for has its message somewhere,
+/// and the totals of all hosts add up.
 ///
 /// # Errors
-/// With the consumer for which it is not.
+/// With the report of the audit when it does not close.
+pub fn expect_closed_audit(host: &Host) -> Result<()> {
+    let report = host.json("/api/v1/audit?wait=5s")?;
+    ensure!(
+        report["closes"] == true,
+        "the audit does not close: {report:#}"
+    );
+    Ok(())
+}
+
+/// Received is what ended, for every consumer of a host that is at rest, and the
+/// audit closes.
+///
+/// # Errors
+/// With the consumer or the audit for which it is not so.
 pub fn expect_closed_books(host: &Host) -> Result<()> {
     let consumers = host.json("/api/v1/consumers")?;
     for consumer in consumers.as_array().context("a list")? {
@@ -270,7 +285,7 @@ pub fn expect_closed_books(host: &Host) -> Result<()> {
             "{consumer}"
         );
     }
-    Ok(())
+    expect_closed_audit(host)
 }
 
 /// Changes the rule of the group, whatever its revision; gives the new one.

@@ -5,12 +5,17 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
 use crate::port::random;
 use crate::signal::{Signal, send_to_group};
+use crate::wait::wait_for;
 use crate::watchdog::Watchdog;
+
+/// How long killed processes may take to be gone.
+const ENDING: Duration = Duration::from_secs(20);
 
 /// The processes of one server. Dropping it kills them and removes the folder.
 #[derive(Debug)]
@@ -79,9 +84,14 @@ impl Processes {
             let _ = send_to_group(child.id(), Signal::Kill);
         }
         for mut child in self.children.drain(..) {
+            let group = child.id();
             child
                 .wait()
                 .with_context(|| format!("failed to wait for the end of {}", self.name))?;
+            // The server may be a child of that child, and end a moment later.
+            wait_for("the server's processes to end", ENDING, || {
+                Ok((!lives(group)).then_some(()))
+            })?;
         }
         self.tell_watchdog()
     }
@@ -146,4 +156,18 @@ impl Drop for Processes {
         // Errors have nowhere to go here, and the watchdog kills again.
         let _ = self.kill();
     }
+}
+
+/// Does any process of this group still run?
+fn lives(group: u32) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
+        .any(|stat| {
+            // After the name, which may hold anything: state, parent, group.
+            let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+            let mut fields = fields.split_whitespace();
+            let ended = matches!(fields.next(), None | Some("Z" | "X"));
+            !ended && fields.nth(1).and_then(|field| field.parse().ok()) == Some(group)
+        })
 }

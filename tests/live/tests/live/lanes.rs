@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use holdfast_live::{Client, Cluster, Host, reports};
+use holdfast_live::{Client, Cluster, Host, expect_closed_audit, reports};
 use holdfast_servers::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -90,6 +90,7 @@ async fn a_lane_that_fails_with_200_messages_behind_it_slows_no_other() -> Resul
     );
     let expected: Vec<String> = (0..201).map(|n| format!("bad-{n}")).collect();
     ensure!(reported(&client, "bad").await? == expected);
+    expect_closed_audit(host)?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use holdfast_live::{Stand, wait_settled};
+use holdfast_live::{Stand, expect_closed_audit, wait_settled};
 use holdfast_servers::wait_for;
 
 const MESSAGES: usize = 5_000;
@@ -91,6 +91,7 @@ async fn every_key_has_one_effect_although_host_and_broker_are_killed() -> Resul
             "{state}: {claims}"
         );
     }
+    expect_closed_audit(&host)?;
     ensure!(host.stop()?.success());
     Ok(())
 }

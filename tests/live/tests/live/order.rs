@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_live::{Client, Cluster, Report, reports};
+use holdfast_live::{Client, Cluster, Report, expect_closed_audit, reports};
 use holdfast_servers::wait_for;
 
 const LANES: usize = 50;
@@ -136,6 +136,9 @@ async fn three_hosts(order: &str) -> Result<(Vec<Report>, usize)> {
         &missing[..missing.len().min(9)]
     );
     ensure!(effects.len() == MESSAGES, "{} effects", effects.len());
+    for place in cluster.running() {
+        expect_closed_audit(cluster.host(place)?)?;
+    }
     for place in cluster.running() {
         let code = cluster.take(place)?.stop()?;
         ensure!(code.success(), "{code}");
