@@ -15,7 +15,8 @@ pub struct Options {
     /// Names the connections in the broker's own tools.
     pub service: String,
     /// A connection that is silent for twice this long is dead; in whole
-    /// seconds, at least one. 10 s by default.
+    /// seconds, at least one. 10 s by default. A shorter one in the address
+    /// counts, a longer one does not.
     pub heartbeat: Duration,
     /// How long a publish may wait for its confirmation. 10 s by default.
     pub publish_deadline: Duration,
@@ -53,8 +54,9 @@ impl Options {
         let mut uri: AMQPUri = self.url.parse().map_err(|reason: String| {
             PortError::permanent("read the broker's url").because(reason)
         })?;
-        let seconds = u16::try_from(self.heartbeat.as_secs()).unwrap_or(u16::MAX);
-        uri.query.heartbeat = Some(seconds.max(1));
+        let ours = u16::try_from(self.heartbeat.as_secs()).unwrap_or(u16::MAX);
+        let theirs = uri.query.heartbeat.filter(|seconds| *seconds > 0);
+        uri.query.heartbeat = Some(theirs.map_or(ours, |theirs| theirs.min(ours)).max(1));
         Ok(uri)
     }
 }
@@ -94,6 +96,16 @@ mod tests {
         let shown = format!("{options:?} {}", redacted(&uri));
         assert!(!shown.contains("cr"), "{shown}");
         assert!(shown.contains("amqp://ann:…@broker:5673"), "{shown}");
+    }
+
+    #[test]
+    fn the_shorter_heartbeat_counts() {
+        for (query, seconds) in [("", 2), ("?heartbeat=5", 2), ("?heartbeat=1", 1)] {
+            let mut options = Options::new(format!("amqp://localhost/%2f{query}"), "shop");
+            options.heartbeat = Duration::from_secs(2);
+            let uri = options.uri().expect("an address");
+            assert_eq!(uri.query.heartbeat, Some(seconds), "{query}");
+        }
     }
 
     #[test]

@@ -211,17 +211,17 @@ impl Injector {
                 // Nothing that follows would mean anything.
                 return;
             }
-            let pause = Duration::from_millis(self.dice.between(200, 1_500));
+            let pause = Duration::from_millis(self.dice.between(100, 700));
             self.rest(pause);
         }
     }
 
-    /// The next kind; once in four times with one of another family.
+    /// The next kind; once in three times with one of another family.
     fn next(&mut self) -> Vec<Kind> {
         let first = self.draw(|_| true);
         let mut kinds: Vec<Kind> = first.into_iter().collect();
         if let Some(first) = first
-            && self.dice.once_in(4)
+            && self.dice.once_in(3)
         {
             kinds.extend(self.draw(|second| may_meet(first.family(), second.family())));
         }

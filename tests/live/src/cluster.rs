@@ -21,6 +21,7 @@ pub struct Cluster {
     pub rabbit: RabbitMq,
     /// The store. It is not killed here, so that it may keep all in memory.
     pub redis: Redis,
+    query: String,
     setups: Vec<Setup>,
     hosts: Vec<Option<Host>>,
 }
@@ -33,11 +34,21 @@ impl Cluster {
     /// # Errors
     /// When a server or a host does not start.
     pub async fn start(hosts: usize, more: &str) -> Result<Self> {
+        Self::start_with(hosts, more, "").await
+    }
+
+    /// The same with something at the end of the broker's address, such as
+    /// `?heartbeat=4`.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub async fn start_with(hosts: usize, more: &str, query: &str) -> Result<Self> {
         let rabbit = RabbitMq::start()?;
         let redis = Redis::start()?;
         let mut cluster = Self {
             rabbit,
             redis,
+            query: query.to_owned(),
             setups: Vec::new(),
             hosts: Vec::new(),
         };
@@ -53,7 +64,8 @@ impl Cluster {
     /// # Errors
     /// When it does not start.
     pub fn add(&mut self, more: &str) -> Result<usize> {
-        let mut tables = probe_tables(&self.rabbit.url(), &self.redis.url(), more);
+        let broker = format!("{}{}", self.rabbit.url(), self.query);
+        let mut tables = probe_tables(&broker, &self.redis.url(), more);
         if more.contains("queue = ") {
             tables = tables.replacen("queue = \"work\"\n", "", 1);
         }
