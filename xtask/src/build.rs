@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::guests::repository;
 use crate::setup::run;
+use crate::test::Suite;
 
 /// Builds the `holdfast` binary in the development profile, with cargo's own
 /// progress on the terminal, and gives its path.
@@ -22,15 +23,60 @@ pub(crate) fn host() -> Result<PathBuf> {
     Ok(host)
 }
 
-/// Builds every test and the `holdfast` binary, and gives the path of the
-/// latter. One selection of packages: another would have features of its own,
-/// and compile the larger part of the dependencies once more.
+/// All that the tests need.
+pub(crate) struct Tests {
+    /// The `holdfast` binary.
+    pub(crate) host: PathBuf,
+    /// Every program with tests, by name.
+    pub(crate) suites: Vec<Suite>,
+}
+
+/// Builds every test and the `holdfast` binary. One selection of packages:
+/// another would have features of its own, and compile the larger part of the
+/// dependencies once more.
 ///
 /// # Errors
 /// When something does not compile.
-pub(crate) fn host_with_tests() -> Result<PathBuf> {
-    let [host] = cargo(&["test", "--workspace", "--no-run"], ["holdfast"])?;
-    Ok(host)
+pub(crate) fn tests() -> Result<Tests> {
+    let messages = messages(&["test", "--workspace", "--no-run"])?;
+    let host = messages
+        .iter()
+        .filter_map(|message| made(message, "holdfast"))
+        .next_back();
+    let mut suites: Vec<Suite> = messages.iter().filter_map(suite).collect();
+    suites.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Tests {
+        host: host.context("cargo named no holdfast")?,
+        suites,
+    })
+}
+
+/// The test program that a message of cargo speaks of.
+fn suite(message: &Value) -> Option<Suite> {
+    if message.get("profile")?.get("test")? != true {
+        return None;
+    }
+    let manifest = PathBuf::from(message.get("manifest_path")?.as_str()?);
+    // `path+file:///…/host/core#holdfast-core@0.1.0`, or without the name where
+    // the folder has it.
+    let id = message.get("package_id")?.as_str()?;
+    let (path, end) = id.split_once('#')?;
+    let package = match end.split_once('@') {
+        Some((name, _)) => name,
+        None => path.rsplit('/').next()?,
+    };
+    let target = message.get("target")?;
+    let name = match target.get("kind")?.get(0)?.as_str()? {
+        "test" => format!("{package} {}", target.get("name")?.as_str()?),
+        "bin" => format!("{package} (program)"),
+        _ => package.to_owned(),
+    };
+    Some(Suite {
+        name,
+        program: message.get("executable")?.as_str()?.into(),
+        words: Vec::new(),
+        folder: manifest.parent()?.to_owned(),
+    })
 }
 
 /// The same selection, for the paths of `holdfast` and `holdfast-chaos`.
@@ -46,6 +92,18 @@ pub(crate) fn host_and_chaos() -> Result<[PathBuf; 2]> {
 
 /// Runs cargo and gives the paths of these programs.
 fn cargo<const N: usize>(words: &[&str], programs: [&str; N]) -> Result<[PathBuf; N]> {
+    let messages = messages(words)?;
+    let mut paths = Vec::new();
+    for program in programs {
+        let mut made = messages.iter().filter_map(|message| made(message, program));
+        let path = made.next_back();
+        paths.push(path.with_context(|| format!("cargo named no {program}"))?);
+    }
+    paths.try_into().ok().context("a path for each program")
+}
+
+/// Runs cargo and gives what it says of its work.
+fn messages(words: &[&str]) -> Result<Vec<Value>> {
     let mut command = run::cargo();
     command
         .args(words)
@@ -55,17 +113,10 @@ fn cargo<const N: usize>(words: &[&str], programs: [&str; N]) -> Result<[PathBuf
     let output = command.output().context("failed to run cargo")?;
     ensure!(output.status.success(), "cargo {} failed", words.join(" "));
     let text = String::from_utf8(output.stdout)?;
-    let messages: Vec<Value> = text
+    Ok(text
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
-    let mut paths = Vec::new();
-    for program in programs {
-        let mut made = messages.iter().filter_map(|message| made(message, program));
-        let path = made.next_back();
-        paths.push(path.with_context(|| format!("cargo named no {program}"))?);
-    }
-    paths.try_into().ok().context("a path for each program")
+        .collect())
 }
 
 /// The executable that a message of cargo speaks of, if it is this program.

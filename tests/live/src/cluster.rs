@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_servers::{RabbitMq, Redis, wait_for};
+use holdfast_servers::{Redis, wait_for};
 use serde_json::Value;
 
 use crate::client::{Client, Got};
 use crate::host::{Host, Setup};
+use crate::rabbit::Rabbit;
 use crate::stand::probe_tables;
 
 /// How long anything may take that has to happen.
@@ -18,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// own. One that was killed leaves its place empty.
 pub struct Cluster {
     /// The broker.
-    pub rabbit: RabbitMq,
+    pub rabbit: Rabbit,
     /// The store. It is not killed here, so that it may keep all in memory.
     pub redis: Redis,
     query: String,
@@ -43,7 +44,7 @@ impl Cluster {
     /// # Errors
     /// As for [`Self::start`].
     pub async fn start_with(hosts: usize, more: &str, query: &str) -> Result<Self> {
-        let rabbit = RabbitMq::start()?;
+        let rabbit = Rabbit::shared()?;
         let redis = Redis::start()?;
         let mut cluster = Self {
             rabbit,

@@ -10,6 +10,7 @@ mod glance;
 mod host;
 mod many;
 mod migration;
+mod rabbit;
 mod stand;
 
 pub use client::{Client, Got};
@@ -20,4 +21,5 @@ pub use migration::{
     Effect, Migration, SIDES, change_rule, expect_closed_audit, expect_closed_books,
     expect_each_once, move_to,
 };
+pub use rabbit::Rabbit;
 pub use stand::{Stand, probe_tables, wait_settled};

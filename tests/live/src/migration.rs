@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_servers::{RabbitMq, Redis};
+use holdfast_servers::Redis;
 use serde_json::Value;
 
 use crate::client::{Client, Got};
 use crate::host::{Host, Setup};
+use crate::rabbit::Rabbit;
 
 /// The sides, in the order of the migration.
 pub const SIDES: [&str; 2] = ["old", "new"];
@@ -17,7 +18,7 @@ pub const SIDES: [&str; 2] = ["old", "new"];
 /// Servers for both sides.
 pub struct Migration {
     /// One broker for each side, or one for both.
-    pub brokers: Vec<RabbitMq>,
+    pub brokers: Vec<Rabbit>,
     /// The store; durable.
     pub redis: Redis,
     /// The table `[cutover.work]`.
@@ -45,7 +46,7 @@ pub struct Effect {
 }
 
 impl Migration {
-    /// Starts the store and this many brokers, with a queue `out` on each. `rule`
+    /// Starts the store and this many brokers (two are processes of their own), with a queue `out` on each. `rule`
     /// are lines of `[cutover.work]`, none without a rule; `consumer` are settings
     /// of both consumers, in which `SIDE` stands for the side.
     ///
@@ -53,7 +54,10 @@ impl Migration {
     /// When a server is missing or does not start.
     pub async fn start(brokers: usize, rule: &str, consumer: &str) -> Result<Self> {
         let starting: Vec<_> = (0..brokers)
-            .map(|_| tokio::task::spawn_blocking(RabbitMq::start))
+            .map(|_| match brokers {
+                1 => tokio::task::spawn_blocking(Rabbit::shared),
+                _ => tokio::task::spawn_blocking(Rabbit::own),
+            })
             .collect();
         let redis = Redis::builder().durable(true).start()?;
         let mut brokers = Vec::new();
@@ -76,7 +80,7 @@ impl Migration {
     }
 
     /// The broker of a side.
-    pub fn broker(&self, side: &str) -> &RabbitMq {
+    pub fn broker(&self, side: &str) -> &Rabbit {
         let at = usize::from(side == SIDES[1]);
         self.brokers.get(at).unwrap_or(&self.brokers[0])
     }

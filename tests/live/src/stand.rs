@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use holdfast_servers::{RabbitMq, Redis};
+use holdfast_servers::Redis;
 
 use crate::client::Client;
 use crate::host::{Host, Setup};
+use crate::rabbit::Rabbit;
 
 /// A broker, a store and a configuration for a host with one probe consumer.
 pub struct Stand {
     /// The broker.
-    pub rabbit: RabbitMq,
+    pub rabbit: Rabbit,
     /// The store; durable.
     pub redis: Redis,
     /// The configuration.
@@ -25,7 +26,14 @@ impl Stand {
     /// # Errors
     /// When a server is missing or does not start.
     pub async fn start(more: &str) -> Result<Self> {
-        let rabbit = RabbitMq::start()?;
+        Self::start_on(Rabbit::shared()?, more).await
+    }
+
+    /// The same on this broker.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub async fn start_on(rabbit: Rabbit, more: &str) -> Result<Self> {
         let redis = Redis::builder().durable(true).start()?;
         let setup = Setup::new(&probe_tables(&rabbit.url(), &redis.url(), more), &["probe"])?;
         let stand = Self {

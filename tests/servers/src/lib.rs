@@ -47,6 +47,6 @@ pub use rabbitmq::{RabbitMq, RabbitMqBuilder};
 pub use redis::{Redis, RedisBuilder};
 pub use redis_cluster::RedisCluster;
 pub use sentinel::Sentinel;
-pub use shared::{shared_rabbitmq, shared_redis, unique};
+pub use shared::{VirtualHost, shared_rabbitmq, shared_redis, unique, virtual_host};
 pub use third_party::{Asked, ThirdParty, answer};
 pub use wait::wait_for;

@@ -30,6 +30,7 @@ pub struct RabbitMq {
     ports: Ports,
     consumer_timeout: Duration,
     settings: Vec<String>,
+    vhosts: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub struct RabbitMqBuilder {
     port: Option<u16>,
     consumer_timeout: Duration,
     settings: Vec<String>,
+    vhosts: Vec<String>,
 }
 
 impl RabbitMqBuilder {
@@ -69,6 +71,12 @@ impl RabbitMqBuilder {
         self
     }
 
+    /// Virtual hosts of these names beside the usual one, for the same user.
+    pub fn vhosts(mut self, names: Vec<String>) -> Self {
+        self.vhosts = names;
+        self
+    }
+
     /// Starts the broker and waits until it takes connections.
     ///
     /// # Errors
@@ -89,6 +97,7 @@ impl RabbitMqBuilder {
             ports,
             consumer_timeout: self.consumer_timeout,
             settings: self.settings,
+            vhosts: self.vhosts,
         };
         rabbitmq.write_files()?;
         rabbitmq.start_mapper()?;
@@ -112,6 +121,7 @@ impl RabbitMq {
             port: None,
             consumer_timeout: Duration::from_secs(30 * 60),
             settings: Vec::new(),
+            vhosts: Vec::new(),
         }
     }
 
@@ -275,6 +285,12 @@ impl RabbitMq {
             "log.file.level = warning".to_owned(),
         ];
         lines.extend(self.settings.iter().cloned());
+        if !self.vhosts.is_empty() {
+            let path = folder.join("definitions.json");
+            fs::write(&path, definitions(&self.vhosts))
+                .with_context(|| format!("failed to write {}", path.display()))?;
+            lines.push(format!("load_definitions = {}", path.display()));
+        }
         let cookie = folder.join(".erlang.cookie");
         let files = [
             (folder.join("rabbitmq.conf"), lines.join("\n") + "\n"),
@@ -337,6 +353,33 @@ impl RabbitMq {
     fn log_file(&self) -> PathBuf {
         self.folder().join("log/rabbit.log")
     }
+}
+
+/// What the broker is to have at its start. With definitions it makes no user
+/// by itself, so the usual one is among them; its hash is that of `guest`.
+fn definitions(vhosts: &[String]) -> String {
+    const HASH: &str = "AQIDBEMMOXwY6PKx/JKP9PAqfsb4ozuD0Ta3pxxa9gEYBMmD";
+    let names: Vec<&str> = ["/"]
+        .into_iter()
+        .chain(vhosts.iter().map(String::as_str))
+        .collect();
+    let hosts: Vec<String> = names
+        .iter()
+        .map(|name| format!(r#"{{"name":"{name}"}}"#))
+        .collect();
+    let rights: Vec<String> = names
+        .iter()
+        .map(|name| {
+            format!(
+                r#"{{"user":"guest","vhost":"{name}","configure":".*","write":".*","read":".*"}}"#
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"users":[{{"name":"guest","password_hash":"{HASH}","hashing_algorithm":"rabbit_password_hashing_sha256","tags":"administrator"}}],"vhosts":[{}],"permissions":[{}]}}"#,
+        hosts.join(","),
+        rights.join(",")
+    )
 }
 
 /// Whether something at `address` answers as an AMQP 0-9-1 server does: with a

@@ -62,18 +62,33 @@ const OUTER_BUILD: [&str; 10] = [
 /// The cargo of this call, without what the surrounding one was told.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    without_outer_build(&mut cargo);
+    cargo
+}
+
+/// Takes from a command what the surrounding cargo was told.
+pub(crate) fn without_outer_build(command: &mut Command) {
     for name in OUTER_BUILD {
-        cargo.env_remove(name);
+        command.env_remove(name);
     }
     // What `cargo run` tells its program about itself: build scripts that look
     // at such a variable would make a whole tree of crates stale.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
+            command.env_remove(&name);
         }
     }
-    cargo
+}
+
+/// The folder with the compiler's own libraries, for programs that macros are
+/// part of.
+///
+/// # Errors
+/// When the compiler does not say.
+pub(crate) fn libraries() -> Result<PathBuf> {
+    let told = output(rustc().args(["--print", "target-libdir"]))?;
+    Ok(PathBuf::from(told.trim_end()))
 }
 
 /// The compiler that this cargo uses.

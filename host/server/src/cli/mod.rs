@@ -80,11 +80,16 @@ fn served(run: impl Future<Output = Result<ExitCode, crate::run::Failure>>) -> E
     ended.unwrap_or_else(Failure::report)
 }
 
-/// Runs on a runtime of its own, to its end.
+/// Runs on a runtime of its own, to its end. Guests have a thread for each core
+/// beside it (`holdfast_wasm`), so that it needs half as many at most: more only
+/// wake each other. `TOKIO_WORKER_THREADS` says otherwise.
 fn on_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        builder.worker_threads(cores.div_ceil(2));
+    }
+    let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|e| Failure::Failed(format!("failed to start threads: {e}")))?;
     let done = runtime.block_on(work);
     // What still runs after a second signal is left behind.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use holdfast_live::{Got, Host, Stand, wait_settled};
+use holdfast_live::{Got, Host, Rabbit, Stand, wait_settled};
 use holdfast_servers::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -129,7 +129,7 @@ async fn a_durable_redis_that_is_killed_and_started_again_loses_nothing() -> Res
 async fn a_broker_killed_while_messages_wait_in_delay_queues_loses_none() -> Result<()> {
     const BATCH: usize = 40;
     let more = "[consumers.work.retry]\nattempts = 8\ninitial = \"1s\"\nfactor = 2.0\nmax = \"8s\"\nhold-below = \"10ms\"\n";
-    let mut stand = Stand::start(more).await?;
+    let mut stand = Stand::start_on(Rabbit::own()?, more).await?;
     let host = stand.setup.start()?;
     let body = br#"{"fail_times":4,"state_incr":"seen","publish_to":"out"}"#;
     let mut published = 0;

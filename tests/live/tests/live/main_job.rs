@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use holdfast_live::{Stand, expect_closed_audit, wait_settled};
+use holdfast_live::{Rabbit, Stand, expect_closed_audit, wait_settled};
 use holdfast_servers::wait_for;
 
 const MESSAGES: usize = 5_000;
@@ -35,7 +35,11 @@ fn messages() -> impl Iterator<Item = (String, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_key_has_one_effect_although_host_and_broker_are_killed() -> Result<()> {
-    let mut stand = Stand::start("[consumers.work.retry]\ninitial = \"200ms\"").await?;
+    let mut stand = Stand::start_on(
+        Rabbit::own()?,
+        "[consumers.work.retry]\ninitial = \"200ms\"",
+    )
+    .await?;
     let client = stand.client().await?;
     let mut host = stand.setup.start()?;
     let published = client.publish("work", messages()).await?;

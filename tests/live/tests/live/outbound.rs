@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_live::{Setup, Stand};
-use holdfast_servers::{Asked, RabbitMq, Redis, ThirdParty, answer, wait_for};
+use holdfast_live::{Rabbit, Setup, Stand};
+use holdfast_servers::{Asked, Redis, ThirdParty, answer, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -27,7 +27,7 @@ async fn sixty_four_slow_calls_are_under_way_at_once() -> Result<()> {
         drop(count);
         answer(socket, if timed_out.timed_out() { 500 } else { 200 }, "")
     })?;
-    let rabbit = RabbitMq::start()?;
+    let rabbit = Rabbit::shared()?;
     let redis = Redis::builder().durable(true).start()?;
     let tables = format!(
         r#"
@@ -150,7 +150,7 @@ fn third_party(payer: &Arc<Mutex<Payer>>) -> Result<ThirdParty> {
     })
 }
 
-fn reward_tables(rabbit: &RabbitMq, redis: &Redis, payer: &ThirdParty, side: &str) -> String {
+fn reward_tables(rabbit: &Rabbit, redis: &Redis, payer: &ThirdParty, side: &str) -> String {
     format!(
         r#"
 service = "rewards"
@@ -192,7 +192,7 @@ async fn a_reward_whose_answer_came_too_late_is_never_asked_for_by_the_other_sid
     const REWARDS: usize = 120;
     let book = Arc::new(Mutex::new(Payer::default()));
     let payer = third_party(&book)?;
-    let rabbit = RabbitMq::start()?;
+    let rabbit = Rabbit::shared()?;
     let redis = Redis::builder().durable(true).start()?;
     let client = holdfast_live::Client::connect(&rabbit.url()).await?;
     client.declare("paid").await?;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_live::{Client, Host, Report, Setup, probe_tables, reports, wait_settled};
-use holdfast_servers::{Proxy, RabbitMq, Redis, RedisCluster, Sentinel, wait_for};
+use holdfast_live::{Client, Host, Rabbit, Report, Setup, probe_tables, reports, wait_settled};
+use holdfast_servers::{Proxy, Redis, RedisCluster, Sentinel, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -29,7 +29,7 @@ fn some_progress(host: &Host, at_least: f64) -> Result<()> {
 /// A primary that replicates to two others over a slow line, behind an address
 /// that stays; a broker; a host.
 struct Replicated {
-    rabbit: RabbitMq,
+    rabbit: Rabbit,
     primary: Redis,
     replicas: [Redis; 2],
     _slow: Proxy,
@@ -39,7 +39,7 @@ struct Replicated {
 
 impl Replicated {
     async fn start(more_of_store: &str) -> Result<(Self, Client, Host)> {
-        let rabbit = RabbitMq::start()?;
+        let rabbit = Rabbit::shared()?;
         let primary = Redis::start()?;
         let slow = Proxy::start(primary.address())?;
         slow.delay(Duration::from_millis(40));
@@ -179,7 +179,7 @@ async fn a_failover_to_replicas_that_are_behind_halts_until_it_is_accepted() -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_primary_that_sentinels_name_is_followed() -> Result<()> {
     const MESSAGES: usize = 2_000;
-    let rabbit = RabbitMq::start()?;
+    let rabbit = Rabbit::shared()?;
     let mut primary = Redis::start()?;
     let behind = || {
         Redis::builder()
@@ -246,7 +246,7 @@ slot = "key"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_is_done_on_a_cluster() -> Result<()> {
-    let rabbit = RabbitMq::start()?;
+    let rabbit = Rabbit::shared()?;
     let mut cluster = RedisCluster::start(3, false)?;
     let nodes: Vec<String> = cluster
         .addresses()
