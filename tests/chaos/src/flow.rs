@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_live::Client;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::load::{End, Fate, LOADS, Load, body, is_twice};
 use crate::watch::Watch;
@@ -14,6 +15,10 @@ use crate::watch::Watch;
 const TICK: Duration = Duration::from_millis(50);
 /// How long to wait before a broker is dialled again.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long the broker may take for an answer. A frozen one takes seconds; and
+/// a client of lapin may wait for ever for a confirmation when its connection
+/// breaks in the wrong moment.
+const ANSWER: Duration = Duration::from_secs(20);
 /// Most messages of one publish.
 const BATCH: u64 = 64;
 /// The copy of a message that is published twice comes behind so many others.
@@ -63,16 +68,17 @@ pub(crate) async fn publish(
         }
         let connected = match client.take() {
             Some(client) => client,
-            None => match Client::connect(&url).await {
-                Ok(client) => client,
-                Err(_) => {
+            None => match timeout(ANSWER, Client::connect(&url)).await {
+                Ok(Ok(client)) => client,
+                _ => {
                     sleep(AGAIN).await;
                     continue;
                 }
             },
         };
         let messages = messages(load, end, next..until, seed, &recorder);
-        if connected.publish(end.name, messages).await.is_ok() {
+        let publish = timeout(ANSWER, connected.publish(end.name, messages));
+        if matches!(publish.await, Ok(Ok(_))) {
             // The other end of a load gets the same messages.
             if end.name == load.ends[0].name {
                 watch.published(until - next);
@@ -110,10 +116,32 @@ fn copies(load: &Load, number: u64) -> impl Iterator<Item = u64> {
 /// Takes what handlers publish on a broker, for as long as the run lasts.
 pub(crate) async fn collect(watch: Arc<Watch>, url: String) {
     loop {
-        if let Ok(client) = Client::connect(&url).await {
-            // A connection that breaks is one of the things that happen here.
-            let _ = client.take_on("out", |got| watch.effect(&got)).await;
+        if let Ok(Ok(client)) = timeout(ANSWER, Client::connect(&url)).await {
+            let got = AtomicU64::new(0);
+            let take = client.take_on("out", |effect| {
+                got.fetch_add(1, Ordering::Relaxed);
+                watch.effect(&effect);
+            });
+            // A connection that breaks is one of the things that happen here,
+            // and so is one that says nothing of it.
+            tokio::select! {
+                _ = take => {}
+                () = silence(&got) => {}
+            }
         }
         sleep(AGAIN).await;
+    }
+}
+
+/// Ends when this has not grown for a while.
+async fn silence(got: &AtomicU64) {
+    let mut before = None;
+    loop {
+        let now = got.load(Ordering::Relaxed);
+        if before == Some(now) {
+            return;
+        }
+        before = Some(now);
+        sleep(ANSWER).await;
     }
 }

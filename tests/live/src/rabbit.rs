@@ -7,7 +7,7 @@ use holdfast_servers::{RabbitMq, VirtualHost, virtual_host};
 /// broker of all: the same to a host, but that nobody can end it.
 pub enum Rabbit {
     /// A process of its own.
-    Own(RabbitMq),
+    Own(Box<RabbitMq>),
     /// A virtual host of its own.
     Shared(VirtualHost),
 }
@@ -18,7 +18,7 @@ impl Rabbit {
     /// # Errors
     /// When it is missing or does not start.
     pub fn own() -> Result<Self> {
-        Ok(Self::Own(RabbitMq::start()?))
+        Ok(Self::Own(Box::new(RabbitMq::start()?)))
     }
 
     /// A virtual host.
