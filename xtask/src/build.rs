@@ -10,16 +10,23 @@ use crate::guests::repository;
 use crate::setup::run;
 use crate::test::Suite;
 
+/// With these words cargo builds programs alone, but with the features that
+/// their dependencies have where everything is built: a selection of fewer
+/// packages would compile the larger part of them once more.
+const PROGRAMS: [&str; 4] = [
+    "build",
+    "--workspace",
+    "--features",
+    "holdfast-ports/conformance",
+];
+
 /// Builds the `holdfast` binary in the development profile, with cargo's own
 /// progress on the terminal, and gives its path.
 ///
 /// # Errors
 /// When it does not compile.
 pub(crate) fn host() -> Result<PathBuf> {
-    let [host] = cargo(
-        &["build", "--package", "holdfast", "--bin", "holdfast"],
-        ["holdfast"],
-    )?;
+    let [host] = programs(["holdfast"])?;
     Ok(host)
 }
 
@@ -79,25 +86,26 @@ fn suite(message: &Value) -> Option<Suite> {
     })
 }
 
-/// The same selection, for the paths of `holdfast` and `holdfast-chaos`.
+/// `holdfast` and `holdfast-chaos`.
 ///
 /// # Errors
 /// When something does not compile.
 pub(crate) fn host_and_chaos() -> Result<[PathBuf; 2]> {
-    cargo(
-        &["test", "--workspace", "--no-run"],
-        ["holdfast", "holdfast-chaos"],
-    )
+    programs(["holdfast", "holdfast-chaos"])
 }
 
-/// Runs cargo and gives the paths of these programs.
-fn cargo<const N: usize>(words: &[&str], programs: [&str; N]) -> Result<[PathBuf; N]> {
-    let messages = messages(words)?;
+/// Builds these programs and gives their paths.
+fn programs<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
+    let mut words = PROGRAMS.to_vec();
+    for name in names {
+        words.extend(["--bin", name]);
+    }
+    let messages = messages(&words)?;
     let mut paths = Vec::new();
-    for program in programs {
-        let mut made = messages.iter().filter_map(|message| made(message, program));
+    for name in names {
+        let mut made = messages.iter().filter_map(|message| made(message, name));
         let path = made.next_back();
-        paths.push(path.with_context(|| format!("cargo named no {program}"))?);
+        paths.push(path.with_context(|| format!("cargo named no {name}"))?);
     }
     paths.try_into().ok().context("a path for each program")
 }

@@ -372,14 +372,17 @@ fn binary() -> Result<&'static Path> {
     Ok(BINARY.get_or_init(|| binary))
 }
 
-/// Builds the binary and takes its path from what cargo says.
+/// Builds the binary and takes its path from what cargo says. In the workspace
+/// and with a feature that only tests use, or its dependencies would be
+/// compiled once more.
 fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args([
         "build",
-        "--package",
-        "holdfast",
+        "--workspace",
+        "--features",
+        "holdfast-ports/conformance",
         "--bin",
         "holdfast",
         "--message-format",

@@ -11,6 +11,7 @@ mod build;
 mod guest;
 mod hand;
 mod host;
+mod idle;
 mod latency;
 mod measure;
 mod report;
@@ -48,6 +49,9 @@ pub(crate) struct Options {
     /// Leave out the cost of single calls into a guest
     #[arg(long)]
     no_guest: bool,
+    /// Leave out what a host at rest costs
+    #[arg(long)]
+    no_idle: bool,
 }
 
 /// The servers that all variants share.
@@ -92,6 +96,15 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     if options.rate > 0 {
         for variant in variants.iter().filter(|variant| variant.has_latency()) {
             bench.latency(*variant)?;
+        }
+    }
+    if !options.no_idle && programs.host.is_some() {
+        for plugins in [1, 100] {
+            let progress = format!("a host at rest, plugins: {plugins}");
+            bench.progress.set_message(progress);
+            let idle = idle::measure(&programs, &servers, plugins)
+                .with_context(|| format!("failed to measure {plugins} plugins at rest"))?;
+            bench.report.idle.push(idle);
         }
     }
     bench.progress.finish_and_clear();

@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
 use super::guest::Guest;
+use super::idle::Idle;
 use super::latency::Latency;
 use super::measure::{Run, median};
 use super::variant::Variant;
@@ -18,6 +19,7 @@ pub(super) struct Report {
     pub(super) runs: Vec<(Variant, Run)>,
     pub(super) latencies: Vec<(Variant, Latency)>,
     pub(super) guest: Option<Guest>,
+    pub(super) idle: Vec<Idle>,
 }
 
 impl Report {
@@ -30,6 +32,12 @@ impl Report {
             println!(
                 "one call into a guest: fresh {:.1} µs, reused {:.1} µs, in a batch of 64 {:.1} µs",
                 guest.fresh, guest.reused, guest.batch
+            );
+        }
+        for idle in &self.idle {
+            println!(
+                "at rest with {:>3} plugins: {:.1} % of a core, {:.0} MB; ready {:.0} ms after its start",
+                idle.plugins, idle.cpu_percent, idle.memory_mb, idle.ready_ms
             );
         }
     }
@@ -134,9 +142,22 @@ impl Report {
                 }),
             ),
             ("redis_bytes_per_claim", json!(self.claim_bytes())),
+            ("idle", self.at_rest()),
         ];
         fields.extend(parts.map(|(name, value)| (name.to_owned(), value)));
         Value::Object(fields)
+    }
+
+    fn at_rest(&self) -> Value {
+        let each = self.idle.iter().map(|idle| {
+            json!({
+                "plugins": idle.plugins,
+                "cpu_percent": idle.cpu_percent,
+                "memory_mb": idle.memory_mb,
+                "ready_ms": idle.ready_ms,
+            })
+        });
+        Value::Array(each.collect())
     }
 
     fn runs_of(&self, variant: Variant) -> impl Iterator<Item = &Run> {
