@@ -207,7 +207,8 @@ fn all(options: &Options, first: u64) -> ExitCode {
             .iter()
             .map(|(kind, seeds)| format!("{kind} {seeds}"))
             .collect();
-        println!("red {} {}", sums.red.len(), kinds.join(", "));
+        let (red, runs) = (sums.red.len(), sums.runs);
+        println!("red {red} of {runs} as {}", kinds.join(", "));
     } else {
         sums.print(started.elapsed());
     }

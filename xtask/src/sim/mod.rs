@@ -1,6 +1,7 @@
 //! `cargo xtask sim`: the runtime in simulated surroundings, many seeds or one
 //! with its trace; and with the rules broken on purpose.
 
+mod broken;
 mod copy;
 mod mutants;
 
@@ -14,7 +15,7 @@ use crate::setup;
 #[derive(clap::Args)]
 #[group(id = "sim")]
 pub(crate) struct Options {
-    /// How many seeds to run [default: 2000; 500 for each mutant]
+    /// How many seeds to run [default: 2000; for each mutant up to the first red one]
     #[arg(long)]
     seeds: Option<u64>,
     /// The first seed; without --seeds, this one alone and with its trace
@@ -23,7 +24,7 @@ pub(crate) struct Options {
     /// With one seed: what the runtime logs, at this level
     #[arg(long)]
     log: Option<String>,
-    /// Break one rule after another in a copy of the sources, and count the red seeds of each
+    /// Break one rule after another in a copy of the sources, and say which of the ordinary tests notice
     #[arg(long)]
     mutants: bool,
     /// Only mutants whose name has this in it
@@ -37,7 +38,7 @@ pub(crate) struct Options {
 /// When a seed is red, or a mutant is not.
 pub(crate) fn command(options: &Options) -> Result<()> {
     if options.mutants {
-        return mutants::all(options.seeds.unwrap_or(500), options.only.as_deref());
+        return mutants::all(options.seeds, options.only.as_deref());
     }
     let mut words: Vec<OsString> = ["run", "--quiet", "--package", "holdfast-sim", "--"]
         .map(OsString::from)

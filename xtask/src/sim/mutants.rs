@@ -1,205 +1,80 @@
-//! Rules that are broken one at a time, to see that the simulation notices.
+//! Rules that are broken one at a time, to see that the ordinary tests notice.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::broken::MUTANTS;
 use super::copy::Copy;
 use crate::guests::repository;
 use crate::setup;
 
-/// A rule, and how it is broken.
-struct Mutant {
-    name: &'static str,
-    edits: &'static [Edit],
+/// Seeds that the ordinary tests run.
+const ORDINARY: u64 = 2_000;
+
+/// A rule, how it is broken, and what of the ordinary tests notices.
+pub(super) struct Mutant {
+    pub(super) name: &'static str,
+    pub(super) edits: &'static [Edit],
+    pub(super) seen: Seen,
 }
 
 /// In this file, this text becomes that.
-struct Edit {
-    file: &'static str,
-    old: &'static str,
-    new: &'static str,
+pub(super) struct Edit {
+    pub(super) file: &'static str,
+    pub(super) old: &'static str,
+    pub(super) new: &'static str,
 }
 
-const MUTANTS: &[Mutant] = &[
-    Mutant {
-        name: "acknowledged before the commit",
-        edits: &[Edit {
-            file: "host/runtime/src/process/attempt.rs",
-            old: "        let shown = claim.shown();\n        let answer = match ask(Step::Commit",
-            new: "        let shown = claim.shown();\n        let (soon, place) = (Arc::clone(store), at.clone());\n        if true {\n            self.spawn(async move { let _ = soon.commit(&place, shown, &commit).await; });\n            return holdfast_core::claim::published(holdfast_core::claim::StepAnswer::Ok).map_or(Round::ABANDON, Round::ack);\n        }\n        let answer = match ask(Step::Commit",
-        }],
-    },
-    Mutant {
-        name: "a commit that lost its claim is acknowledged",
-        edits: &[Edit {
-            file: "host/core/src/claim/held.rs",
-            old: "            CommitAnswer::Lost => Err(Refused::Lost),",
-            new: "            CommitAnswer::Lost => Ok(Committed::Done(Proof::mint(Ending::Completed))),",
-        }],
-    },
-    Mutant {
-        name: "a failed claim is forgotten",
-        edits: &[Edit {
-            file: "host/embedded/src/store.rs",
-            old: "                steps::fail(record, shown, &error, scope)\n            })",
-            new: "                steps::fail(record, shown, &error, scope)\n            })\n            .and_then(|answer| { rows.delete(&keys::claim(&at))?; rows.delete(&keys::unfinished(&at))?; Ok(answer) })",
-        }],
-    },
-    Mutant {
-        name: "the epoch is not compared",
-        edits: &[Edit {
-            file: "host/core/src/claim/begin.rs",
-            old: "    } else if shown.is_some() && shown != scope.epoch {",
-            new: "    } else if shown.is_some() && shown != scope.epoch && shown == Some(0) {",
-        }],
-    },
-    Mutant {
-        name: "the percentage is read again",
-        edits: &[Edit {
-            file: "host/core/src/claim/begin.rs",
-            old: "    if record.side != facts.side {\n        return if overdue",
-            new: "    let mut again = record.clone();\n    again.side = facts.owner_if_new.clone();\n    let record = if facts.rule.is_some() { &again } else { record };\n    if record.side != facts.side {\n        return if overdue",
-        }],
-    },
-    Mutant {
-        name: "an attempt counts only once it has failed",
-        edits: &[Edit {
-            file: "host/core/src/claim/begin.rs",
-            old: "    record.attempt = record.attempt.saturating_add(1);",
-            new: "    if !matches!(record.state, State::Running { .. }) {\n        record.attempt = record.attempt.saturating_add(1);\n    }",
-        }],
-    },
-    Mutant {
-        name: "the token is not compared",
-        edits: &[Edit {
-            file: "host/core/src/claim/steps.rs",
-            old: "    let Some(record) = record.filter(|record| record.token == Some(shown.token)) else {\n        return Decision::unchanged(CommitAnswer::Lost);",
-            new: "    let Some(record) = record else {\n        return Decision::unchanged(CommitAnswer::Lost);",
-        }],
-    },
-    Mutant {
-        name: "the state's version is not compared",
-        edits: &[Edit {
-            file: "host/core/src/claim/steps.rs",
-            old: "        .is_some_and(|read| read != facts.current_version)",
-            new: "        .is_some_and(|read| read > facts.current_version)",
-        }],
-    },
-    Mutant {
-        name: "done before the outbox is published",
-        edits: &[Edit {
-            file: "host/core/src/claim/steps.rs",
-            old: "    let answer = if facts.outbox == 0 {",
-            new: "    let answer = if facts.outbox < 5 {",
-        }],
-    },
-    Mutant {
-        name: "a copy counts although the broker did not confirm it",
-        edits: &[Edit {
-            file: "host/runtime/src/process/wait.rs",
-            old: "                None\n            }\n        }\n    }\n}",
-            new: "                Some(Round::ack(claim::deferred(holdfast_core::settle::Confirmed::by_broker())))\n            }\n        }\n    }\n}",
-        }],
-    },
-    Mutant {
-        name: "a letter counts although the broker did not confirm it",
-        edits: &[Edit {
-            file: "host/runtime/src/process/ending.rs",
-            old: "                Err(error) => tracing::error!(",
-            new: "                Err(_) if true => return Some(Confirmed::by_broker()),\n                Err(error) => tracing::error!(",
-        }],
-    },
-    Mutant {
-        name: "what the other side has is not waited for",
-        edits: &[Edit {
-            file: "host/core/src/claim/held.rs",
-            old: "        BeginAnswer::Foreign { side, state } => Next::Foreign { side, state },",
-            new: "        BeginAnswer::Foreign { .. } => Next::Ack(Proof::mint(Ending::LeftToOwner)),",
-        }],
-    },
-    Mutant {
-        name: "messages of a lane do not wait for each other",
-        edits: &[Edit {
-            file: "host/core/src/lane.rs",
-            old: "        if queue.running || queue.halted || !queue.waiting.is_empty() {",
-            new: "        if queue.halted {",
-        }],
-    },
-    Mutant {
-        name: "a lane goes on after a message that was handed back",
-        edits: &[Edit {
-            file: "host/runtime/src/ordered.rs",
-            old: "                    self.keep_back(job);\n                    self.begin_again(\"a message could not be finished here\");\n                    return;",
-            new: "                    self.settle(job, Settlement::Abandon);\n                    self.lanes().leave(&lane)",
-        }],
-    },
-    Mutant {
-        name: "a queue with a lease lets several consumers in",
-        edits: &[
-            Edit {
-                file: "host/runtime/src/consumer.rs",
-                old: "        single_active: spec.lease.is_some(),",
-                new: "        single_active: false,",
-            },
-            Edit {
-                file: "host/runtime/src/consumer.rs",
-                old: "            exclusive: spec.lease.is_some(),",
-                new: "            exclusive: false,",
-            },
-        ],
-    },
-    Mutant {
-        name: "a message that is given up is acknowledged without a letter",
-        edits: &[Edit {
-            file: "host/core/src/claim/held.rs",
-            old: "        BeginAnswer::Parking {\n            reason,",
-            new: "        BeginAnswer::Parking { .. } if true => Next::Ack(Proof::mint(Ending::DeadLettered)),\n        BeginAnswer::Parking {\n            reason,",
-        }],
-    },
-];
+/// What notices a broken rule.
+pub(super) enum Seen {
+    /// The simulation.
+    Simulation,
+    /// The simulation, whose runs take long with it: a tenth of the seeds.
+    Slowly,
+    /// What cargo runs with these words.
+    Tests(&'static [&'static str]),
+}
 
-/// Breaks one rule after another.
-pub(super) fn all(seeds: u64, only: Option<&str>) -> Result<()> {
+/// What became of a mutant.
+struct Found {
+    red: bool,
+    by: String,
+}
+
+/// Breaks one rule after another. With `seeds` the red ones of so many are
+/// counted; without, the simulation stops at the first one of those that the
+/// ordinary tests run.
+pub(super) fn all(seeds: Option<u64>, only: Option<&str>) -> Result<()> {
     let root = repository();
     let copy = Copy::of(&root)?;
     // Of its own: cargo names crates by their path within the workspace, so a
     // mutant would be taken for the real thing in a folder that both share.
+    let build = root.join("target/mutants/build");
     let mut unnoticed = Vec::new();
-    println!(
-        "{:<58}{:>8}{:>6}  first found as",
-        "broken rule", "seeds", "red"
-    );
-    for mutant in MUTANTS {
-        if only.is_some_and(|only| !mutant.name.contains(only)) {
-            continue;
-        }
+    println!("{:<56}{:>8}  noticed by", "broken rule", "seconds");
+    let chosen = MUTANTS
+        .iter()
+        .filter(|mutant| only.is_none_or(|only| mutant.name.contains(only)));
+    for mutant in chosen {
+        let started = Instant::now();
         for edit in mutant.edits {
             copy.replace(edit.file, edit.old, edit.new)?;
         }
-        let output = setup::run::cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--package",
-                "holdfast-sim",
-                "--target-dir",
-            ])
-            .arg(root.join("target/mutants/build"))
-            .args(["--", "--brief", "--seeds", &seeds.to_string()])
-            .current_dir(&copy.to)
-            .output()
-            .context("failed to run cargo")?;
+        let found = match mutant.seen {
+            Seen::Simulation => simulate(&copy, &build, seeds, ORDINARY),
+            Seen::Slowly => simulate(&copy, &build, seeds.map(|seeds| seeds / 10), ORDINARY / 10),
+            Seen::Tests(words) => test(&copy, &build, words),
+        };
         for edit in mutant.edits {
             copy.restore(edit.file)?;
         }
-        let text = String::from_utf8_lossy(&output.stdout);
-        let brief = text.lines().find_map(|line| line.strip_prefix("red "));
-        let brief = brief.with_context(|| {
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-            format!("failed to run the mutant {:?}:\n{errors}", mutant.name)
-        })?;
-        let (red, kinds) = brief.split_once(' ').unwrap_or((brief, ""));
-        println!("{:<58}{seeds:>8}{red:>6}  {kinds}", mutant.name);
-        if red == "0" {
+        let found = found.with_context(|| format!("failed to run the mutant {:?}", mutant.name))?;
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{:<56}{seconds:>8.1}  {}", mutant.name, found.by);
+        if !found.red {
             unnoticed.push(mutant.name);
         }
     }
@@ -209,4 +84,65 @@ pub(super) fn all(seeds: u64, only: Option<&str>) -> Result<()> {
         unnoticed.join(", ")
     );
     Ok(())
+}
+
+/// The simulation of the copy, `seeds` of it or up to the first red one of
+/// `most`.
+fn simulate(copy: &Copy, build: &Path, seeds: Option<u64>, most: u64) -> Result<Found> {
+    let mut command = cargo(
+        copy,
+        &["run", "--quiet", "--package", "holdfast-sim"],
+        build,
+    );
+    command.args(["--", "--brief", "--seeds"]);
+    command.arg(seeds.unwrap_or(most).to_string());
+    if seeds.is_none() {
+        command.arg("--first");
+    }
+    let output = command.output().context("failed to run cargo")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let brief = text.lines().find_map(|line| line.strip_prefix("red "));
+    // `2 of 500 as lost 1, stuck 1`
+    let brief = brief.with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    Ok(Found {
+        red: !brief.starts_with("0 "),
+        by: format!("simulation, red seeds: {brief}"),
+    })
+}
+
+/// Tests of the copy. One that does not compile notices nothing.
+fn test(copy: &Copy, build: &Path, words: &[&str]) -> Result<Found> {
+    let ready = cargo(copy, words, build).arg("--no-run").output()?;
+    ensure!(
+        ready.status.success(),
+        "it does not compile:\n{}",
+        String::from_utf8_lossy(&ready.stderr)
+    );
+    let output = cargo(copy, words, build).arg("--no-fail-fast").output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let failed: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
+        .collect();
+    let package = words.get(2).copied().unwrap_or_default();
+    Ok(Found {
+        red: !failed.is_empty(),
+        by: format!(
+            "tests of {package}, {} red: {}",
+            failed.len(),
+            failed.join(", ")
+        ),
+    })
+}
+
+fn cargo(copy: &Copy, words: &[&str], build: &Path) -> Command {
+    let mut command = setup::run::cargo();
+    let (first, rest) = words.split_at(1);
+    command
+        .args(first)
+        .arg("--target-dir")
+        .arg(build)
+        .args(rest);
+    command.current_dir(&copy.to);
+    command
 }
