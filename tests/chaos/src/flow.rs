@@ -25,19 +25,24 @@ const BATCH: u64 = 64;
 const BEHIND: u64 = 40;
 
 /// Raises the targets of the loads at this many messages a second, until the run
-/// ends. While more than `most` messages wait it publishes none.
-pub(crate) async fn pace(watch: Arc<Watch>, rate: u64, most: u64) {
+/// ends. While more than `most` messages wait for their effects it publishes none.
+pub(crate) async fn pace(watch: Arc<Watch>, rate: u64, most: u64, seed: u64) {
     let mut due = [0.0; LOADS.len()];
+    // Those of them that have effects; the others end as letters.
+    let mut expected = 0;
     let mut before = Instant::now();
     while !watch.has_ended() {
         sleep(TICK).await;
         let passed = before.elapsed().as_secs_f64();
         before = Instant::now();
-        if watch.all_targets().saturating_sub(watch.effects()) > most {
+        if expected > watch.effects() + most {
             continue;
         }
         for (place, load) in LOADS.iter().enumerate() {
             due[place] += passed * (rate * load.share) as f64 / 100.0;
+            let numbers = watch.target(place)..due[place] as u64;
+            let fates = numbers.map(|number| Fate::of(seed, load, number));
+            expected += fates.filter(|fate| fate.reason().is_none()).count() as u64;
             watch.raise(place, due[place] as u64);
         }
     }

@@ -99,7 +99,12 @@ pub async fn run(options: Options) -> Result<Outcome> {
     }
     // As much as the hosts work off in some seconds.
     let most = options.rate * 20;
-    let pace = tokio::spawn(flow::pace(Arc::clone(&watch), options.rate, most));
+    let pace = tokio::spawn(flow::pace(
+        Arc::clone(&watch),
+        options.rate,
+        most,
+        options.seed,
+    ));
 
     let sampler = Sampler::start(stand.glances());
     let mut injector = Injector {
