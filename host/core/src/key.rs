@@ -171,6 +171,7 @@ mod tests {
         assert_eq!(ClaimKey::from_value(KeyValue::Absent), Err(NoKey::Absent));
     }
 
+    /// Bad input: Messages | a key of 64 KB or with control characters | hashed
     #[test]
     fn long_and_odd_keys_become_a_digest_of_128_bytes_at_most() {
         assert_eq!(text(&"x".repeat(128)).as_str().len(), 128);

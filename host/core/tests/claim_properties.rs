@@ -271,6 +271,7 @@ fn begin(story: &mut Story, step: &Step, seen: &mut Seen) -> Result<(), TestCase
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// Bad input: Messages | duplicates | one effect
     #[test]
     fn effects_happen_once_tokens_and_fences_hold_and_no_claim_is_forgotten(
         steps in prop::collection::vec(step(), 1..60),

@@ -77,6 +77,7 @@ fn a_key_that_was_begun_is_never_taken_over() {
     }
 }
 
+/// Hazard: Redis and leases | a retry is refused as its own duplicate | a repeated begin is the same attempt
 #[test]
 fn the_same_token_again_is_the_same_call() {
     let mut story = Story::new();
@@ -106,6 +107,7 @@ fn a_live_lock_answers_busy_for_the_time_that_is_left() {
     assert_eq!(story.begin(&asks(2)), BeginAnswer::Busy { wait });
 }
 
+/// Bad input: Messages | a message that kills the process | its attempts count all the same
 #[test]
 fn an_expired_lock_is_free_and_its_attempt_counted() {
     let mut story = Story::new();
@@ -169,6 +171,7 @@ fn my_finished_claim_answers_what_it_is() {
     assert_eq!(answer, BeginAnswer::Parked { reason });
 }
 
+/// Bad input: Messages | the same key with another body | dead-lettered as a conflict; the first claim is untouched
 #[test]
 fn another_body_is_a_conflict_whoever_asks_and_the_claim_is_not_touched() {
     for state in StateName::ALL {

@@ -88,6 +88,7 @@ fn a_consumer_that_drops_leaves_every_foreign_message_at_once() {
     assert_eq!(ending, Some(Ending::LeftToOwner));
 }
 
+/// Bad input: Messages | a message that always fails | dead-lettered after its attempts
 #[test]
 fn attempts_over_the_limit_are_given_up_without_a_call() {
     assert!(matches!(

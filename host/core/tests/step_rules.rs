@@ -89,6 +89,7 @@ fn a_replayed_message_commits_although_its_lane_went_on() {
     assert_eq!(story.commit_number(2, 5), CommitAnswer::Done);
 }
 
+/// Hazard: Redis and leases | a claim that is deleted or released on failure lets a twin in | kept, for the same side
 #[test]
 fn a_failure_keeps_the_claim_for_its_side_and_frees_the_lock() {
     let mut story = in_state(StateName::Running);

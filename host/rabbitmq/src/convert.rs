@@ -266,6 +266,7 @@ mod tests {
         AMQPValue::LongString(text.into())
     }
 
+    /// Bad input: Messages | headers of every type | shown as text or not at all
     #[test]
     fn headers_are_shown_as_text_and_tables_are_not_shown() {
         let message = delivered(vec![
@@ -301,6 +302,7 @@ mod tests {
         assert_eq!(fine.timestamp_ms, Some(1_700_000_000_123));
     }
 
+    /// Bad input: Messages | forged or broken headers of the host's own | ignored
     #[test]
     fn own_headers_count_only_on_a_copy_that_came_from_a_delay_queue_of_this_queue() {
         let own = || {

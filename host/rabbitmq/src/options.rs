@@ -88,6 +88,7 @@ pub(crate) fn redacted(uri: &AMQPUri) -> String {
 mod tests {
     use super::*;
 
+    /// Hazard: lapin and RabbitMQ | the debug form of an address prints the password | never shown
     #[test]
     fn a_password_with_special_characters_is_understood_and_never_shown() {
         let options = Options::new("amqp://ann:s%40cr%2Fet@broker:5673/%2f", "shop");

@@ -329,6 +329,7 @@ fn durable(passive: bool) -> QueueDeclareOptions {
 mod tests {
     use super::*;
 
+    /// Hazard: lapin and RabbitMQ | a delivery limit or other arguments drop messages | differences are said at start
     #[test]
     fn a_difference_is_told_without_repeating_the_queue() {
         let text = "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost \

@@ -14,6 +14,8 @@ use holdfast_servers::RabbitMq as Server;
 
 const QUEUE: &str = "orders";
 
+/// Bad input: Broker | a connection or channel that ends with messages in hand | nothing is recorded as acknowledged; reconnects
+/// Hazard: lapin and RabbitMQ | an acknowledgement on a dead channel is no error, and built-in recovery is invisible | own reconnect with a generation for each channel: what is old settles nothing
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_broker_ends_the_subscription_and_voids_its_tickets() {
     let server = private().await;
@@ -64,6 +66,7 @@ async fn a_killed_broker_ends_the_subscription_and_voids_its_tickets() {
     assert!(broker.is_up());
 }
 
+/// Bad input: Broker | a broker that is away, or starts again | the host waits and resumes by itself
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_starts_before_its_broker_connects_when_it_is_there() {
     let (server, ()) = with(private().await, |server| server.kill()).await;
@@ -76,6 +79,7 @@ async fn a_client_that_starts_before_its_broker_connects_when_it_is_there() {
     assert_eq!(prepare(&broker, &topology(QUEUE, &[])).await, []);
 }
 
+/// Hazard: lapin and RabbitMQ | queues with a time to live lose messages on the move | delay queues that dead-letter at least once, declared at start
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_wait_survive_a_killed_broker() {
     const COUNT: usize = 200;
@@ -116,6 +120,8 @@ async fn messages_that_wait_survive_a_killed_broker() {
     }
 }
 
+/// Bad input: Broker | a connection that is blocked | publishes fail at their deadline
+/// Hazard: lapin and RabbitMQ | a blocked connection blocks publishes without end | a connection of their own, and a deadline
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_takes_nothing_fails_publishes_in_time_and_not_the_consumer() {
     let server = private().await;
@@ -238,6 +244,7 @@ async fn a_queue_that_answers_nothing_holds_up_no_other() {
 }
 
 /// One waits for a confirmation that does not come, others open channels.
+/// Hazard: lapin and RabbitMQ | a confirmation may never come when the connection breaks | told at once, at the latest at the deadline
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishes_that_are_made_while_the_broker_dies_are_told_at_once() {
     let server = private().await;

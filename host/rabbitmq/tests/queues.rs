@@ -13,6 +13,7 @@ use lapin::types::AMQPValue;
 
 const STEP: Duration = Duration::from_secs(1);
 
+/// Bad input: Broker | a queue with other arguments | said at start
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_work_queue_with_other_arguments_is_reported_and_can_be_used() {
     let server = shared().await;
@@ -34,6 +35,7 @@ async fn a_work_queue_with_other_arguments_is_reported_and_can_be_used() {
     assert_eq!(body(&next(&mut subscription).await), "hello");
 }
 
+/// Bad input: Broker | a delay queue that would lose messages | refused at start
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delay_queue_that_would_lose_messages_is_fatal() {
     let server = shared().await;
@@ -73,6 +75,8 @@ async fn a_queue_that_is_not_single_active_is_reported_to_a_leased_consumer() {
     );
 }
 
+/// Bad input: Broker | a queue that is deleted while it is consumed | not ready; subscribes again
+/// Hazard: lapin and RabbitMQ | a deleted queue or cancelled consumer ends the stream on a healthy connection | taken for an error; subscribes again
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_ends_the_subscription_and_a_new_one_begins_again() {
     let server = shared().await;
@@ -107,6 +111,7 @@ async fn a_deleted_queue_ends_the_subscription_and_a_new_one_begins_again() {
     assert_eq!(body(&next(&mut subscription).await), "two");
 }
 
+/// Bad input: Broker | a wrong password | an error without the password
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_refused_and_never_shown() {
     let server = shared().await;

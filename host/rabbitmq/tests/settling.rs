@@ -9,6 +9,7 @@ use holdfast_core::settle::Settlement;
 use holdfast_ports::broker::{Settler, Ticket};
 use holdfast_servers::unique;
 
+/// Hazard: lapin and RabbitMQ | acknowledgements right before a close come back as redeliveries from quorum queues | a drain waits until the broker has seen them
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_before_a_close_never_comes_again() {
     const COUNT: usize = 5_000;

@@ -127,6 +127,7 @@ pub(crate) fn fenced(what: &str) -> PortError {
 mod tests {
     use super::*;
 
+    /// Bad input: Store | READONLY, OOM, LOADING, MISCONF, WRONGTYPE | the first four are waited for, the last spoils one message
     #[test]
     fn answers_are_sorted_into_passing_lasting_and_of_one_record() {
         for (code, details, kind) in [

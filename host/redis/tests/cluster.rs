@@ -86,6 +86,7 @@ async fn claims_are_spread_by_group_and_with_a_slot_for_each_key_by_key() -> Res
     Ok(())
 }
 
+/// Hazard: redis | slots of a cluster move | followed
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_follows_slots_that_moved() -> Result<()> {
     let cluster = start(3, false).await?;

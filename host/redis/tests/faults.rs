@@ -35,6 +35,8 @@ fn impatient(server: &Redis) -> RedisOptions {
     }
 }
 
+/// Bad input: Store | the script cache is flushed | scripts are loaded again
+/// Hazard: redis | a pipeline does not load scripts again, and its other commands ran | loaded again; only those that failed are repeated
 #[tokio::test]
 async fn a_server_that_forgot_the_scripts_is_taught_again() -> Result<()> {
     let server = Redis::start()?;
@@ -86,6 +88,7 @@ async fn commands_of_many_callers_share_a_write() -> Result<()> {
     Ok(())
 }
 
+/// Bad input: Store | a key of the wrong type | that message is dead-lettered, no other
 #[tokio::test]
 async fn a_value_that_is_no_claim_spoils_its_own_message_only() -> Result<()> {
     let server = Redis::start()?;
@@ -144,6 +147,8 @@ async fn a_state_of_another_type_stops_the_commit_before_anything_is_written() -
     Ok(())
 }
 
+/// Bad input: Store | an answer that comes too late | asked again under the same token: the same answer
+/// Hazard: redis | a call fails by its time-out although its script ran | asked again under the same token
 #[tokio::test]
 async fn a_frozen_server_answers_as_before_once_it_is_asked_again() -> Result<()> {
     let server = Redis::start()?;
@@ -174,6 +179,7 @@ async fn a_frozen_server_answers_as_before_once_it_is_asked_again() -> Result<()
     Ok(())
 }
 
+/// Bad input: Store | unreachable at start | nothing is handled; resumes by itself
 #[tokio::test]
 async fn a_server_that_is_away_at_first_is_found_when_it_comes() -> Result<()> {
     let mut server = Redis::start()?;
@@ -190,6 +196,7 @@ async fn a_server_that_is_away_at_first_is_found_when_it_comes() -> Result<()> {
     Ok(())
 }
 
+/// Hazard: redis | a multiplexed connection never comes back by itself, and a command that failed is not repeated | connection manager, and each step asked again under its token
 #[tokio::test]
 async fn a_durable_server_that_was_killed_goes_on_where_it_was() -> Result<()> {
     let mut server = Redis::builder().durable(true).start()?;
@@ -204,6 +211,7 @@ async fn a_durable_server_that_was_killed_goes_on_where_it_was() -> Result<()> {
     Ok(())
 }
 
+/// Bad input: Store | FLUSHALL | everything is refused until an operator accepts the store
 #[tokio::test]
 async fn a_flushed_store_fences_everything() -> Result<()> {
     let server = Redis::start()?;
@@ -245,6 +253,7 @@ async fn a_flushed_store_fences_everything() -> Result<()> {
     Ok(())
 }
 
+/// Bad input: Store | full (OOM) | waited for
 #[tokio::test]
 async fn a_full_server_is_a_passing_trouble() -> Result<()> {
     let server = Redis::start()?;
@@ -258,6 +267,7 @@ async fn a_full_server_is_a_passing_trouble() -> Result<()> {
     Ok(())
 }
 
+/// Bad input: Store | demoted (READONLY) | waited for
 #[tokio::test]
 async fn a_demoted_server_is_a_passing_trouble() -> Result<()> {
     let server = Redis::start()?;
@@ -293,6 +303,7 @@ async fn a_commit_waits_for_the_replicas_that_were_asked_for() -> Result<()> {
     Ok(())
 }
 
+/// Bad input: Store | a wrong password | an error without the password
 #[tokio::test]
 async fn a_wrong_password_is_said_and_never_shown() -> Result<()> {
     let server = Redis::start()?;

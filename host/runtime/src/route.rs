@@ -202,6 +202,8 @@ mod tests {
         );
     }
 
+    /// Bad input: Messages | no key, or invalid JSON where the key is a JSON pointer | dead-lettered
+    /// Bad input: Messages | JSON nested 100 000 deep | dead-lettered, no crash
     #[test]
     fn a_body_without_a_usable_key_is_refused() {
         let spec = ConsumerSpec {
@@ -224,6 +226,8 @@ mod tests {
         }
     }
 
+    /// Bad input: Messages | an empty body | delivered
+    /// Bad input: Messages | a body over the limit | dead-lettered as too large
     #[test]
     fn an_empty_body_is_a_message_and_a_large_one_is_refused() {
         let spec = ConsumerSpec {

@@ -143,6 +143,7 @@ impl Seen {
 mod tests {
     use super::*;
 
+    /// Hazard: notify | events fire once, twice or never, and files are read half written | events only say look; a file has to come to rest, then it is hashed
     #[tokio::test]
     async fn a_file_is_told_once_for_each_change() {
         let dir = tempfile::tempdir().unwrap();
@@ -158,6 +159,7 @@ mod tests {
         assert_eq!(seen.settled(&paths).await, paths, "renamed over");
     }
 
+    /// Hazard: notify | a symbolic link that is swapped looks like a write, or like nothing | paths are looked at as they resolve
     #[tokio::test]
     async fn a_swapped_symlink_further_up_is_a_change() {
         let dir = tempfile::tempdir().unwrap();
@@ -175,5 +177,31 @@ mod tests {
         fs::rename(dir.path().join("..new"), dir.path().join("..data")).unwrap();
         assert_eq!(seen.settled(&paths).await, paths);
         assert_eq!(fs::read_to_string(&paths[0]).unwrap(), "2");
+    }
+
+    /// Bad input: Plugins | a hundred changes of a file in a second | one reload
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_hundred_changes_in_a_row_are_told_when_they_come_to_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.wasm");
+        fs::write(&path, "0").unwrap();
+        let paths = [path.clone()];
+        let writer = tokio::task::spawn_blocking(move || {
+            for change in 1..=100 {
+                fs::write(&path, format!("{change:03}")).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        });
+        let mut seen = Seen::default();
+        let mut told = 0;
+        while told == 0 || !writer.is_finished() {
+            told += seen.settled(&paths).await.len();
+        }
+        told += seen.settled(&paths).await.len();
+        // Once, or a few times where the machine stops the writer for longer than
+        // a file has to rest.
+        assert!((1..=10).contains(&told), "{told}");
+        assert!(seen.settled(&paths).await.is_empty());
+        assert_eq!(fs::read_to_string(&paths[0]).unwrap(), "100");
     }
 }

@@ -74,6 +74,7 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// Bad input: Command line | an unknown flag | exit code 2
 #[test]
 fn a_wrong_use_is_exit_code_2_and_prints_no_data() {
     let folder = Folder::configured();
@@ -96,6 +97,7 @@ fn a_wrong_use_is_exit_code_2_and_prints_no_data() {
     }
 }
 
+/// Bad input: Configuration | any error of the file | exit code 78 with file, line and column; nothing was connected
 #[test]
 fn a_wrong_configuration_is_exit_code_78_and_says_where() {
     let folder = Folder::new();
@@ -163,6 +165,7 @@ fn the_schema_is_json_and_the_completions_know_the_commands() {
     }
 }
 
+/// Bad input: Command line | a closed standard output | no panic
 #[test]
 fn a_closed_standard_output_is_no_error() {
     let folder = Folder::new();

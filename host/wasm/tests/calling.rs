@@ -12,6 +12,7 @@ use support::*;
 
 const SPIN: &str = "(loop $l (br $l)) (i32.const 0)";
 
+/// Bad input: Plugins | an endless loop | ended at the limit: a failed attempt, the claim is kept
 #[tokio::test]
 async fn an_endless_loop_is_ended_at_its_limit_and_the_next_message_is_unharmed() {
     let host = host();
@@ -59,6 +60,7 @@ async fn guests_that_spin_on_every_thread_do_not_stop_the_messages_of_another_pl
     }
 }
 
+/// Hazard: wasmtime | epochs do not stop calls of the host | they have deadlines
 #[tokio::test]
 async fn a_call_that_waits_for_the_host_is_ended_at_its_deadline() {
     let host = host();
@@ -105,6 +107,7 @@ async fn many_calls_that_wait_share_the_threads() {
     );
 }
 
+/// Bad input: Plugins | recursion without end | a failed attempt
 #[tokio::test]
 async fn a_deep_recursion_is_a_failure_like_any_other() {
     let host = host();
@@ -115,6 +118,7 @@ async fn a_deep_recursion_is_a_failure_like_any_other() {
     }
 }
 
+/// Bad input: Plugins | memory that grows without end | ends at the limit: a failed attempt
 #[tokio::test]
 async fn memory_ends_at_its_limit() {
     let host = host();
@@ -133,6 +137,8 @@ async fn memory_ends_at_its_limit() {
     assert!(outcome.memory < 8 << 20, "{outcome:?}");
 }
 
+/// Bad input: Plugins | a trap | a failed attempt; the next message is unharmed
+/// Hazard: wasmtime | a trap poisons the store | the instance is thrown away
 #[tokio::test]
 async fn a_trap_leaves_the_next_message_unharmed() {
     for instances in [Instances::Fresh, Instances::Reuse] {
@@ -150,6 +156,7 @@ async fn a_trap_leaves_the_next_message_unharmed() {
     }
 }
 
+/// Bad input: Plugins | an error text of 10 MB | cut
 #[tokio::test]
 async fn a_huge_error_text_is_cut() {
     let host = host();
@@ -170,6 +177,7 @@ async fn a_huge_error_text_is_cut() {
     broken(&handle(&host, "loud", "{}").await);
 }
 
+/// Bad input: Plugins | control characters in texts for the log | escaped
 #[tokio::test]
 async fn control_characters_in_an_error_text_are_escaped() {
     let host = host();
@@ -183,6 +191,7 @@ async fn control_characters_in_an_error_text_are_escaped() {
     assert_eq!(outcome.result, Err(expected));
 }
 
+/// Bad input: Plugins | a gigabyte of log | cut; memory stays flat
 #[tokio::test]
 async fn a_gigabyte_of_log_is_cut_and_costs_no_memory() {
     let kept = Arc::new(Kept::default());
@@ -222,6 +231,7 @@ fn resident() -> usize {
     kib.unwrap_or(0) << 10
 }
 
+/// Hazard: wasmtime | an output pipe traps when it is full | a sink that cuts
 #[tokio::test]
 async fn what_a_guest_prints_goes_to_the_log() {
     let kept = Arc::new(Kept::default());
@@ -242,6 +252,7 @@ async fn what_a_guest_prints_goes_to_the_log() {
     );
 }
 
+/// Hazard: wasmtime | guests exhaust the host through calls of it | calls, log, state and outbox have limits
 #[tokio::test]
 async fn too_many_calls_of_the_host_end_a_call() {
     let host = with(Options {

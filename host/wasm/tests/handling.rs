@@ -116,6 +116,7 @@ async fn a_reused_instance_keeps_what_a_fresh_one_would_not() {
     }
 }
 
+/// Hazard: wasmtime | instances pile up | idle ones give way
 #[tokio::test]
 async fn idle_instances_give_way_when_the_pool_is_full() {
     let host = with(Options {
@@ -133,6 +134,7 @@ async fn idle_instances_give_way_when_the_pool_is_full() {
     }
 }
 
+/// Hazard: wasmtime | a full pool is an error | permits in front of it
 #[tokio::test]
 async fn more_messages_than_places_wait_their_turn() {
     let host = Arc::new(with(Options {
@@ -151,6 +153,7 @@ async fn more_messages_than_places_wait_their_turn() {
     }
 }
 
+/// Hazard: wasmtime | a call that is dropped half-way has panicked hosts | ended by its epoch deadline, never dropped
 #[tokio::test]
 async fn a_call_goes_on_when_its_caller_goes_away() {
     let kept = Arc::new(Kept::default());

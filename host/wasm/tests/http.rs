@@ -167,6 +167,7 @@ async fn an_interrupted_call_stops_waiting_for_its_answer() {
     assert!(broken(&outcome).contains("interrupted"), "{outcome:?}");
 }
 
+/// Bad input: Plugins | a request to a server that is not listed | refused; the log names the setting
 #[tokio::test]
 async fn a_server_that_is_not_listed_is_not_asked_and_the_log_names_the_setting() {
     let server = ThirdParty::start(|_, socket| answer(socket, 200, "secret"));

@@ -10,6 +10,7 @@ use holdfast_ports::plugins::{PluginSettings, World};
 use holdfast_wasm::{LoadError, Options, Registry};
 use support::*;
 
+/// Bad input: Plugins | an empty file | refused
 #[tokio::test]
 async fn an_empty_file_is_refused() {
     assert!(matches!(
@@ -18,6 +19,7 @@ async fn an_empty_file_is_refused() {
     ));
 }
 
+/// Bad input: Plugins | a core module | refused; how to make a component of it is named
 #[tokio::test]
 async fn a_core_module_is_refused_and_the_way_out_is_named() {
     let error = refusal(&host(), component("(module)")).await;
@@ -25,6 +27,7 @@ async fn a_core_module_is_refused_and_the_way_out_is_named() {
     assert!(error.to_string().contains("wasm32-wasip2"));
 }
 
+/// Bad input: Plugins | a truncated file | refused
 #[tokio::test]
 async fn a_truncated_file_is_refused() {
     let (host, whole) = (host(), prebuilt("probe"));
@@ -35,6 +38,7 @@ async fn a_truncated_file_is_refused() {
     }
 }
 
+/// Bad input: Plugins | a precompiled file | refused
 #[tokio::test]
 async fn a_precompiled_file_is_refused() {
     let engine = wasmtime::Engine::default();
@@ -68,6 +72,7 @@ async fn a_damaged_component_is_refused() {
     assert!(refused > 10, "{refused}");
 }
 
+/// Bad input: Plugins | a file that is far too large | refused without being compiled
 #[tokio::test]
 async fn a_file_that_is_far_too_large_is_refused() {
     let host = with(Options {
@@ -90,6 +95,7 @@ async fn a_file_that_is_not_there_is_an_error_with_its_path() {
     assert!(text.contains("/no/such.wasm"), "{text}");
 }
 
+/// Bad input: Plugins | another digest than the pinned one | refused
 #[tokio::test]
 async fn another_digest_than_the_pinned_one_is_refused() {
     let (host, bytes) = (host(), guest(1, OK));
@@ -105,6 +111,7 @@ async fn another_digest_than_the_pinned_one_is_refused() {
     assert!(text.contains(&right), "{text}");
 }
 
+/// Bad input: Plugins | a component of another world | refused; what it exports is named
 #[tokio::test]
 async fn another_world_is_refused_with_what_was_found_instead() {
     let text = refusal(
@@ -119,6 +126,7 @@ async fn another_world_is_refused_with_what_was_found_instead() {
     assert!(nothing.contains("found nothing"), "{nothing}");
 }
 
+/// Bad input: Plugins | an unknown import | refused; named with its signature
 #[tokio::test]
 async fn an_unknown_import_is_named_with_its_signature() {
     let import = r#"(import "acme:tools/clock@1.0.0" (instance
@@ -207,6 +215,8 @@ async fn a_component_that_cannot_start_is_refused() {
     assert!(spin.contains("time limit of 300ms"), "{spin}");
 }
 
+/// Bad input: Plugins | a component that takes minutes to compile | given up at the limit
+/// Hazard: wasmtime | compiling hostile code takes minutes and gigabytes | limits of size and time, tasks of its own
 #[tokio::test]
 async fn a_component_that_takes_too_long_to_compile_is_given_up() {
     let host = with(Options {
@@ -298,6 +308,7 @@ async fn a_compiled_component_is_kept_and_used_by_the_next_host() {
     assert_eq!(handle(&host, "probe", "{}").await.result, Ok(()));
 }
 
+/// Hazard: wasmtime | a compiled file is damaged | compiled again
 #[tokio::test]
 async fn a_damaged_cache_file_is_compiled_again() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -338,6 +349,7 @@ async fn a_cache_file_under_a_wrong_name_is_not_used() {
     assert!(handle(&host, "orders", "{}").await.result.is_err());
 }
 
+/// Hazard: wasmtime | compiled files are trusted blindly | only files that the host wrote, in a folder that only it can write
 #[tokio::test]
 async fn a_cache_folder_that_others_can_write_to_is_not_used() {
     use std::os::unix::fs::PermissionsExt as _;

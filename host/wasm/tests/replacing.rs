@@ -20,6 +20,7 @@ fn second() -> Vec<u8> {
     guest(1, &reject(0))
 }
 
+/// Bad input: Plugins | a reload with calls in flight | they finish on the version they began with
 #[tokio::test]
 async fn a_call_in_flight_finishes_on_the_version_it_began_with() {
     let host = host();
@@ -110,6 +111,7 @@ async fn a_change_of_settings_alone_is_no_other_version() {
     assert_eq!(now.sha256, Registry::sha256(&first()));
 }
 
+/// Bad input: Plugins | a file that is replaced while it is read | what was hashed is what runs
 #[tokio::test]
 async fn what_was_hashed_is_what_runs() {
     let host = host();
@@ -126,6 +128,7 @@ async fn what_was_hashed_is_what_runs() {
     assert_eq!(*outcome.sha256, *Registry::sha256(&first()));
 }
 
+/// Bad input: Plugins | a file that is deleted | goes on serving until the plugin is removed
 #[tokio::test]
 async fn a_removed_plugin_serves_no_new_messages() {
     let host = host();

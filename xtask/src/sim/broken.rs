@@ -7,8 +7,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "acknowledged before the commit",
         edits: &[Edit {
             file: "host/runtime/src/process/attempt.rs",
-            old: "        let shown = claim.shown();\n        let answer = match ask(Step::Commit",
-            new: "        let shown = claim.shown();\n        let (soon, place) = (Arc::clone(store), at.clone());\n        if true {\n            self.spawn(async move { let _ = soon.commit(&place, shown, &commit).await; });\n            return holdfast_core::claim::published(holdfast_core::claim::StepAnswer::Ok).map_or(Round::ABANDON, Round::ack);\n        }\n        let answer = match ask(Step::Commit",
+            old: "        let shown = claim.shown();\n        let answer = match self\n            .ask(Step::Commit",
+            new: "        let shown = claim.shown();\n        let (soon, place) = (Arc::clone(store), at.clone());\n        if true {\n            self.spawn(async move { let _ = soon.commit(&place, shown, &commit).await; });\n            return holdfast_core::claim::published(holdfast_core::claim::StepAnswer::Ok).map_or(Round::ABANDON, Round::ack);\n        }\n        let answer = match self\n            .ask(Step::Commit",
         }],
         seen: Seen::Simulation,
     },
@@ -134,12 +134,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[
             Edit {
                 file: "host/runtime/src/consumer.rs",
-                old: "        single_active: spec.lease.is_some(),",
+                old: "        single_active: spec.alone(),",
                 new: "        single_active: false,",
             },
             Edit {
                 file: "host/runtime/src/consumer.rs",
-                old: "            exclusive: spec.lease.is_some(),",
+                old: "            exclusive: spec.alone(),",
                 new: "            exclusive: false,",
             },
         ],

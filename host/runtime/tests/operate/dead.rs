@@ -25,6 +25,7 @@ async fn three_dead(bed: &Bed, stage: &crate::bed::Stage) {
     bed.handler.mend();
 }
 
+/// Hazard: Redis and leases | a replay from the dead letters meets the memory of its first run | replays know of claims
 #[tokio::test(start_paused = true)]
 async fn a_replayed_message_runs_once_as_if_for_the_first_time() {
     let bed = Bed::new();

@@ -2,6 +2,7 @@
 
 use crate::host::TestHost;
 
+/// Bad input: Admin | a foreign Host or Origin | 403
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_host_or_origin_is_refused_and_probes_answer_to_any() {
     let host = TestHost::start_with("hosts = [\"ops.example.com\"]").await;
@@ -56,6 +57,7 @@ async fn a_foreign_host_or_origin_is_refused_and_probes_answer_to_any() {
     );
 }
 
+/// Bad input: Admin | no token, or a wrong one | 401
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_needs_the_token_and_a_read_on_loopback_does_not() {
     let host = TestHost::start_with("token = \"s3cret\"").await;
@@ -79,6 +81,7 @@ async fn a_change_needs_the_token_and_a_read_on_loopback_does_not() {
     host.get("/api/v1/consumers").await;
 }
 
+/// Bad input: Admin | a change by GET, or a path with `..%2f` | 405 or 404
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_paths_and_methods_are_problems() {
     let host = TestHost::start().await;
@@ -123,6 +126,7 @@ async fn wrong_paths_and_methods_are_problems() {
     }
 }
 
+/// Bad input: Admin | an oversized or slow body | 413 or 408
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_or_slow_body_is_refused() {
     let host = TestHost::start().await;

@@ -38,6 +38,7 @@ async fn a_failed_claim_is_released_and_a_finished_one_is_not() {
         .is_problem(404);
 }
 
+/// Bad input: Admin | two racing changes | one of them 409
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_racing_changes_of_a_rule_one_is_a_conflict() {
     let host = TestHost::start().await;
@@ -61,6 +62,7 @@ async fn of_two_racing_changes_of_a_rule_one_is_a_conflict() {
     assert_eq!(host.get(path).await, winner.json());
 }
 
+/// Bad input: Admin | percent 1e309 | 400
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_is_changed_only_by_what_is_written_exactly() {
     let host = TestHost::start().await;

@@ -74,6 +74,7 @@ async fn a_handler_that_spins_for_a_minute_costs_no_connection() -> Result<()> {
     Ok(())
 }
 
+/// Bad input: Store | frozen under load | nothing is handled or acknowledged; resumes by itself
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_is_frozen_nothing_is_handled_and_then_everything_resumes() -> Result<()> {
     let stand = Stand::start("").await?;

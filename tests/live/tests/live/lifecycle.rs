@@ -87,6 +87,8 @@ fn change_until(stop: &AtomicBool, file: &std::path::Path) -> Result<usize> {
     Ok(changes)
 }
 
+/// Bad input: Configuration | a file that becomes wrong while messages flow | the old set goes on serving; readiness and log say why
+/// Bad input: Plugins | a file that is written half, while messages flow | refused; the version before goes on serving
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_plugin_or_file_leaves_the_old_set_serving_and_says_so() -> Result<()> {
     let stand = Stand::start("").await?;
@@ -147,6 +149,7 @@ async fn a_broken_plugin_or_file_leaves_the_old_set_serving_and_says_so() -> Res
     Ok(())
 }
 
+/// Bad input: Command line | a second SIGTERM | leaves at once; nothing is lost
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_leaves_at_once_and_loses_nothing() -> Result<()> {
     let stand = Stand::start("[consumers.work.retry]\nattempts = 3\ninitial = \"100ms\"\n").await?;
@@ -175,6 +178,7 @@ async fn a_second_signal_leaves_at_once_and_loses_nothing() -> Result<()> {
 
 /// An acknowledged message that came again would be a duplicate in the books of
 /// a later host.
+/// Bad input: Command line | SIGTERM under load | drains; nothing acknowledged comes again
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_drains_under_load_bring_no_acknowledged_message_back() -> Result<()> {
     const DRAINS: usize = 50;

@@ -197,6 +197,7 @@ async fn strict_order_is_kept_although_leaders_are_killed_and_frozen() -> Result
 
 /// A leader is frozen while its handler runs, and wakes when another has done
 /// its work.
+/// Hazard: Redis and leases | an election does not guarantee one acting leader | commits are fenced by the epoch of the lease
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_wakes_after_its_lease_commits_nothing() -> Result<()> {
     let more = format!("[consumers.work.order]\nmode = \"strict\"\n{LEASE}");

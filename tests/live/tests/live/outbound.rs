@@ -187,6 +187,7 @@ assign-timeout = "60s"
     )
 }
 
+/// Hazard: Redis and leases | a time-out that lifts the claim moves money twice | the claim stays with its side
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reward_whose_answer_came_too_late_is_never_asked_for_by_the_other_side() -> Result<()> {
     const REWARDS: usize = 120;

@@ -149,6 +149,7 @@ fn in_hand(cluster: &Cluster) -> Result<f64> {
     Ok(sum)
 }
 
+/// Bad input: Store | emptied while hosts run | all hosts halt and say why
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_store_halts_all_hosts_until_one_accept() -> Result<()> {
     let queues = ["work".to_owned()];

@@ -138,6 +138,7 @@ async fn without_enough_replicas_nothing_is_acknowledged_until_they_are_back() -
     Ok(())
 }
 
+/// Hazard: Redis and leases | a failover forgets what was acknowledged | incarnation and pulse of the store; hosts halt
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_to_replicas_that_are_behind_halts_until_it_is_accepted() -> Result<()> {
     let (mut replicated, client, host) = Replicated::start("").await?;

@@ -45,6 +45,7 @@ async fn watched(world: &World, host: &TestHost, mut goes_on: impl FnMut() -> bo
     returned
 }
 
+/// Hazard: lapin and RabbitMQ | the broker's time-out for unacknowledged messages closes the channel | messages are handed back before it
 #[tokio::test(start_paused = true)]
 async fn without_an_order_a_waiting_message_is_handed_back_and_not_tried_early() {
     let world = World::new();

@@ -51,6 +51,7 @@ async fn expect_all(consumer: &mut Consumer, texts: Vec<String>) {
     consumer.expect_nothing().await;
 }
 
+/// Hazard: lapin and RabbitMQ | a message that is requeued keeps its place only if possible | retried in place; handed back all together
 async fn what_is_not_settled_goes_back_in_order_when_a_subscription_is_closed(bed: Bed) {
     bed.prepare().await;
     bed.publish((0..MESSAGES).map(text)).await;

@@ -93,6 +93,7 @@ async fn messages_arrive_in_the_order_in_which_they_were_published(bed: Bed) {
     }
 }
 
+/// Hazard: lapin and RabbitMQ | without prefetch the client's buffer has no bound | always set
 async fn unsettled_deliveries_are_bounded_by_the_prefetch(bed: Bed) {
     bed.prepare().await;
     bed.publish(["a", "b", "c", "d"]).await;

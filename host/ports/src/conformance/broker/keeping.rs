@@ -24,6 +24,7 @@ async fn preparing_twice_finds_nothing(bed: Bed) {
     assert!(fatal.is_empty(), "{fatal:?}");
 }
 
+/// Bad input: Broker | a queue that is not there and not to be declared | said at start
 async fn what_is_not_to_be_declared_must_exist(bed: Bed) {
     let topology = Topology {
         declare: false,

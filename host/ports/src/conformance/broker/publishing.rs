@@ -17,6 +17,8 @@ cases![
     after_a_close_nothing_is_published,
 ];
 
+/// Bad input: Broker | a publish that is returned | a failure, not a success
+/// Hazard: lapin and RabbitMQ | a returned message arrives as a positive confirmation | it counts as returned
 async fn what_no_queue_takes_is_returned(bed: Bed) {
     let missing = to_queue(&unique("missing"), "lost?");
     let answer = bed.broker.publish(missing).await;
@@ -36,6 +38,7 @@ async fn an_exchange_that_does_not_exist_is_the_targets_fault(bed: Bed) {
     bed.publish(["the next one is confirmed"]).await;
 }
 
+/// Hazard: lapin and RabbitMQ | confirmations of publishes that overlap are mixed up | one task publishes on a channel
 async fn each_of_many_publishes_at_once_gets_its_own_answer(bed: Bed) {
     bed.prepare().await;
     let missing = unique("missing");

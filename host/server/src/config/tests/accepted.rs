@@ -233,6 +233,7 @@ fn servers_here_or_with_tls_are_taken() {
     store("url = \"rediss://db.example.com\"\nca = \"../ca.pem\"");
 }
 
+/// Bad input: Configuration | `%40` in a password | works
 #[test]
 fn a_password_with_an_at_sign_works() {
     let url = SecretUrl::parse("amqp://me:p%40ss%2fword@mq.example.com:5671/%2f").unwrap();

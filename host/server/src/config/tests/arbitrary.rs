@@ -45,6 +45,7 @@ proptest! {
         read(&text);
     }
 
+    /// Bad input: Configuration | any bytes | refused or taken, no crash
     #[test]
     fn any_bytes_that_look_like_toml(text in "[a-z\\[\\]{}=.,:/@$\"'\\\\#\n\t é0-9-]{0,200}") {
         read(&text);
@@ -64,6 +65,7 @@ proptest! {
     }
 }
 
+/// Bad input: Configuration | tables and arrays nested 100 000 deep | refused, no crash
 #[test]
 fn deep_nesting_is_an_error_and_not_a_crash() {
     for open in ["[", "{a=", "a."] {

@@ -3,6 +3,7 @@
 
 use super::{parse, refused, swap, with};
 
+/// Bad input: Configuration | a value of the wrong type | refused; both types are named
 #[test]
 fn a_value_of_another_type_is_named_with_both_types() {
     for (text, expected) in [
@@ -55,6 +56,7 @@ fn a_value_of_another_type_is_named_with_both_types() {
     }
 }
 
+/// Bad input: Configuration | a duration, size or number without unit or out of bounds | refused; the bounds are named
 #[test]
 fn durations_sizes_and_numbers_have_units_and_bounds() {
     let claim = |line: &str| with(&format!("[consumers.a.claim]\n{line}\n"));
@@ -153,6 +155,7 @@ fn durations_sizes_and_numbers_have_units_and_bounds() {
     }
 }
 
+/// Bad input: Configuration | percent -1, 101 or nan | refused at its place
 #[test]
 fn a_percentage_is_between_0_and_100_and_exact() {
     let percent = |value: &str| {
@@ -197,6 +200,7 @@ fn a_percentage_is_between_0_and_100_and_exact() {
     }
 }
 
+/// Bad input: Configuration | a path with `..`, a malformed sha256, a name with odd characters | refused at its place
 #[test]
 fn texts_have_the_form_their_key_needs() {
     let name = "is not a name";
@@ -310,6 +314,7 @@ fn texts_have_the_form_their_key_needs() {
     }
 }
 
+/// Bad input: Configuration | a variable that is not set | refused at its place
 #[test]
 fn a_variable_that_is_not_set_is_named_at_its_place() {
     for (text, expected) in [

@@ -42,6 +42,7 @@ fn two_sides_of_a_group_are_accepted() {
     assert_eq!(loaded.valid.cutovers["g"].to, "new");
 }
 
+/// Bad input: Configuration | two sides of a group under one name | refused
 #[test]
 fn sides_of_a_group_have_different_names() {
     let text = two("", "", "").replace("\"new\"", "\"old\"");

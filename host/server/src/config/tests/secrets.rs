@@ -20,6 +20,7 @@ fn broker(url: &str, more: &str) -> String {
     swap("[brokers.main]\nkind = \"embedded\"", &broker)
 }
 
+/// Bad input: Configuration | a password beside an error | never printed
 #[test]
 fn a_password_is_in_no_error_and_in_no_dump() {
     for url in [

@@ -3,6 +3,7 @@
 use super::{parse, refused, swap, with};
 use crate::config::colour_wanted;
 
+/// Bad input: Configuration | several errors | all are shown, in the order of the file
 #[test]
 fn all_errors_of_a_file_are_shown_in_its_order() {
     let text = r#"version = 1

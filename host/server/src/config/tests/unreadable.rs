@@ -10,6 +10,7 @@ fn loading(path: &Path) -> String {
     load(path, &env).unwrap_err().to_string()
 }
 
+/// Bad input: Configuration | a file that is not UTF-8, or not there | refused with its path; the two are told apart
 #[test]
 fn a_file_that_is_no_text_is_told_apart_from_one_that_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
@@ -88,6 +89,7 @@ fn the_plugin_of_a_consumer_is_a_file_in_the_plugin_folder() {
     assert!(refused("folder").contains("is not a file"));
 }
 
+/// Bad input: Configuration | a symbolic link out of the plugin folder | refused
 #[cfg(unix)]
 #[test]
 fn a_link_may_not_lead_out_of_the_plugin_folder() {

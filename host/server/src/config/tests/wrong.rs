@@ -2,6 +2,7 @@
 
 use super::{errors, parse, refused, swap, with};
 
+/// Bad input: Configuration | an empty file | refused; told how to begin
 #[test]
 fn a_file_that_says_nothing_is_told_how_to_begin() {
     refused("empty", "", &["1:1 the file is empty"]);
@@ -42,6 +43,7 @@ fn the_version_must_be_one_that_is_known() {
     );
 }
 
+/// Bad input: Configuration | broken TOML, a key or a table written twice | refused at its line and column
 #[test]
 fn syntax_is_reported_with_its_line() {
     for (what, text, expected) in [
@@ -82,6 +84,7 @@ fn syntax_is_reported_with_its_line() {
     }
 }
 
+/// Bad input: Configuration | an unknown key | refused at its place, with the key that was probably meant
 #[test]
 fn an_unknown_key_comes_with_a_suggestion() {
     for (what, text, expected, help) in [
@@ -128,6 +131,7 @@ fn an_unknown_key_comes_with_a_suggestion() {
     }
 }
 
+/// Bad input: Configuration | a broker or plugin that is not there | refused; those that are there are named
 #[test]
 fn references_lead_somewhere() {
     refused(
@@ -152,6 +156,7 @@ fn references_lead_somewhere() {
     );
 }
 
+/// Bad input: Configuration | renew not below ttl, keep shorter than all retries, a heartbeat not below the lease | refused; both settings are named
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
     let consumer = |table: &str, lines: &str| with(&format!("[consumers.a.{table}]\n{lines}\n"));
@@ -259,6 +264,7 @@ fn settings_that_contradict_each_other_are_refused() {
     );
 }
 
+/// Bad input: Configuration | a store or broker elsewhere without TLS | refused unless the file says otherwise
 #[test]
 fn a_server_elsewhere_needs_tls() {
     let store = |url: &str| {

@@ -203,6 +203,7 @@ async fn nothing_is_listed_by_default_and_what_is_not_listed_is_not_even_looked_
     );
 }
 
+/// Bad input: Plugins | a request to a loopback, link-local or private address behind a listed name | refused
 #[tokio::test]
 async fn a_listed_name_that_leads_to_this_machine_or_its_network_is_refused() {
     let server = says("secret");
