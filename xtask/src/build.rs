@@ -13,8 +13,9 @@ use crate::test::Suite;
 /// With these words cargo builds programs alone, but with the features that
 /// their dependencies have where everything is built: a selection of fewer
 /// packages would compile the larger part of them once more.
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 5] = [
     "build",
+    "--locked",
     "--workspace",
     "--features",
     "holdfast-ports/conformance",
@@ -45,7 +46,7 @@ pub(crate) struct Tests {
 /// # Errors
 /// When something does not compile.
 pub(crate) fn tests() -> Result<Tests> {
-    let messages = messages(&["test", "--workspace", "--no-run"])?;
+    let messages = messages(&["test", "--locked", "--workspace", "--no-run"])?;
     let host = messages
         .iter()
         .filter_map(|message| made(message, "holdfast"))

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod chaos;
 mod demo;
+mod deny;
 mod guests;
 mod setup;
 mod sim;
@@ -37,6 +38,8 @@ enum Command {
     Bench(bench::Options),
     /// Run the runtime in simulated surroundings: many seeds, or one with its trace
     Sim(sim::Options),
+    /// Look at licences, sources, duplicates and known weaknesses of what comes into the build
+    Deny(deny::Options),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn run() -> Result<()> {
         Command::Chaos(options) => chaos::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Sim(options) => sim::command(&options),
+        Command::Deny(options) => deny::command(&options),
     }
 }
 

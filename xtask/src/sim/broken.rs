@@ -19,7 +19,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             old: "            CommitAnswer::Lost => Err(Refused::Lost),",
             new: "            CommitAnswer::Lost => Ok(Committed::Done(Proof::mint(Ending::Completed))),",
         }],
-        seen: Seen::Simulation,
+        seen: CORE,
     },
     Mutant {
         name: "a failed claim is forgotten",
@@ -37,7 +37,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             old: "    } else if shown.is_some() && shown != scope.epoch {",
             new: "    } else if shown.is_some() && shown != scope.epoch && shown == Some(0) {",
         }],
-        seen: Seen::Tests(&["test", "--package", "holdfast-core"]),
+        seen: CORE,
     },
     Mutant {
         name: "the percentage is read again",
@@ -200,6 +200,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         seen: DIFFERENTIAL,
     },
 ];
+
+const CORE: Seen = Seen::Tests(&["test", "--package", "holdfast-core"]);
 
 const DIFFERENTIAL: Seen = Seen::Tests(&[
     "test",
