@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -16,7 +17,7 @@ use std::thread::JoinHandle;
 use holdfast_core::time::Micros;
 use holdfast_ports::error::PortError;
 use redb::backends::InMemoryBackend;
-use redb::{Database, DatabaseError, Durability};
+use redb::{Database, DatabaseError, Durability, StorageError};
 
 use crate::clock::Clock;
 use crate::rows::{Rows, Stop};
@@ -207,7 +208,11 @@ impl File {
         if jobs.is_empty() {
             return Vec::new();
         }
-        match self.transact(jobs) {
+        let done = match &self.path {
+            None => self.transact(jobs),
+            Some(_) => self.transact_on_disk(jobs),
+        };
+        match done {
             Ok(replies) => {
                 self.up.store(true, Ordering::Relaxed);
                 replies
@@ -222,6 +227,16 @@ impl File {
                 Vec::new()
             }
         }
+    }
+
+    /// The same on a file that may be damaged, where redb panics at what it finds.
+    fn transact_on_disk(&mut self, jobs: Vec<Job>) -> Result<Vec<Reply>, PortError> {
+        catch_unwind(AssertUnwindSafe(|| self.transact(jobs))).unwrap_or_else(|_| {
+            // Nor may its end stop the thread.
+            let broken = self.db.take();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
+            Err(PortError::transient("write: the file is damaged"))
+        })
     }
 
     fn transact(&mut self, jobs: Vec<Job>) -> Result<Vec<Reply>, PortError> {
@@ -272,13 +287,28 @@ fn open_file(builder: &redb::Builder, path: &Path) -> Result<Database, PortError
             PortError::permanent(format!("create the folder {}", folder.display())).because(error)
         })?;
     }
-    builder.create(path).map_err(|error| {
-        let shown = path.display();
-        match error {
-            DatabaseError::DatabaseAlreadyOpen => PortError::permanent(format!(
-                "open {shown}: it is open already, and only one process can have an embedded file open"
-            )),
-            error => PortError::permanent(format!("open {shown}")).because(error),
+    let shown = path.display();
+    if path.is_dir() {
+        return Err(PortError::permanent(format!(
+            "open {shown}: it is a folder; name a file in it"
+        )));
+    }
+    let damaged = || {
+        PortError::permanent(format!(
+            "open {shown}: it is damaged. Put a copy of it back, or move it aside and begin \
+             anew, which forgets all that was in it"
+        ))
+    };
+    // In a damaged file redb panics at some of what it finds.
+    match catch_unwind(AssertUnwindSafe(|| builder.create(path))) {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(PortError::permanent(format!(
+            "open {shown}: it is open already, and only one process can have an embedded file open"
+        ))),
+        Ok(Err(error @ DatabaseError::Storage(StorageError::Corrupted(_)))) => {
+            Err(damaged().because(error))
         }
-    })
+        Ok(Err(error)) => Err(PortError::permanent(format!("open {shown}")).because(error)),
+        Err(_) => Err(damaged()),
+    }
 }

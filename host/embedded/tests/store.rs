@@ -62,3 +62,47 @@ async fn a_file_that_is_no_store_is_refused_by_name() {
         "{error}"
     );
 }
+
+/// Bad input: Store | an embedded file with damaged bytes, or cut | refused by its name, or read; no crash, and the host goes on to say so
+#[tokio::test]
+async fn a_damaged_file_is_an_error_and_no_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("claims.redb");
+    let store = Arc::new(EmbeddedStore::open(Some(path.clone())).unwrap());
+    conformance::store::run(async || store.clone() as Arc<dyn Store>).await;
+    drop(store);
+    let whole = std::fs::read(&path).unwrap();
+    let mut refused = 0;
+    for seed in 0..40_u64 {
+        let mut bytes = whole.clone();
+        // Of a linear congruential generator (Knuth, MMIX).
+        let mut state = seed;
+        let mut next = move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize
+        };
+        if seed % 4 == 0 {
+            bytes.truncate(next() % whole.len());
+        }
+        for _ in 0..(1 << (seed % 12)) {
+            if !bytes.is_empty() {
+                let place = next() % bytes.len();
+                bytes[place] ^= 1 << (next() % 8);
+            }
+        }
+        let path = folder.path().join(format!("damaged-{seed}.redb"));
+        std::fs::write(&path, &bytes).unwrap();
+        match EmbeddedStore::open(Some(path.clone())) {
+            Err(error) => {
+                refused += 1;
+                let text = error.to_string();
+                assert!(text.contains(path.to_str().unwrap()), "{text}");
+            }
+            // What it finds later is an error of the call, whichever.
+            Ok(store) => drop(store.open(Open::Create).await),
+        }
+    }
+    assert!(refused > 0, "none was damaged enough");
+}
