@@ -38,12 +38,17 @@ pub(crate) fn command(options: &Options) -> Result<()> {
         println!("deny: {manifest}");
         let mut command = run::cargo();
         command.args(["deny", "--locked", "--manifest-path", manifest]);
+        command.args(["--config", "deny.toml"]);
         if options.offline {
             command.arg("--offline");
         }
-        command.args(["check", "--config", "deny.toml", "--hide-inclusion-graph"]);
+        command.args(["check", "--hide-inclusion-graph"]);
         // What only one of the two workspaces has is no mistake.
-        for lint in ["license-not-encountered", "unmatched-skip"] {
+        for lint in [
+            "license-not-encountered",
+            "unmatched-skip",
+            "unnecessary-skip",
+        ] {
             command.args(["--allow", lint]);
         }
         let status = command
