@@ -167,6 +167,24 @@ fn two_consumers_do_not_share_a_queue() {
     );
 }
 
+/// Bad input: Configuration | a consumer on the delay or dead-letter queue of another | refused; whose it is is named
+#[test]
+fn nobody_reads_the_delay_or_dead_letter_queues_of_another() {
+    for (queue, said) in [
+        ("qa.dead", "has the dead letters of `a`"),
+        ("qa.delay.8000", "is a delay queue of `a`"),
+    ] {
+        let text = two("", "", "").replace("\"qb\"", &format!("{queue:?}"));
+        let expected = format!("16:9 the queue `{queue}` of `main` {said}");
+        refused(queue, &text, &[&expected]);
+    }
+    // Queues that only look like it.
+    for queue in ["qa.deadline", "qa.delay.soon", "other.dead", "dead"] {
+        let text = two("", "", "").replace("\"qb\"", &format!("{queue:?}"));
+        good(&text);
+    }
+}
+
 #[test]
 fn the_group_of_a_partition_belongs_to_it_alone() {
     let text = two("", "", "").replace("\"qa\"", "\"qa.{0..3}\"").replace(

@@ -41,6 +41,7 @@ pub(super) fn check(r: &mut Reader<'_>, raw: &Raw) {
     }
     names_apart(r, &groups);
     queues_apart(r, raw);
+    nobody_reads_what_is_the_hosts(r, raw);
     for (group, keys) in &raw.cutovers {
         cutover(r, group, keys, &groups);
     }
@@ -276,6 +277,44 @@ fn queues_apart(r: &mut Reader<'_>, raw: &Raw) {
             );
             let help = "each message of a queue reaches only one of them; give each its own queue";
             error(r, &keys.queue.at, message, help);
+        }
+    }
+}
+
+/// What waits in a delay queue would be handled too early, and who consumes dead
+/// letters takes them from `dead replay` and `audit`.
+fn nobody_reads_what_is_the_hosts(r: &mut Reader<'_>, raw: &Raw) {
+    let mut owners: BTreeMap<(&str, String), &str> = BTreeMap::new();
+    for (name, keys) in &raw.consumers {
+        let (Some(broker), Some(queue)) = (keys.broker.get(), keys.queue.get()) else {
+            continue;
+        };
+        for binding in queue.bindings("") {
+            owners.insert((broker, binding.queue), name);
+        }
+    }
+    for (_, keys) in &raw.consumers {
+        let (Some(broker), Some(queue)) = (keys.broker.get(), keys.queue.get()) else {
+            continue;
+        };
+        let found = queue.bindings("").into_iter().find_map(|binding| {
+            let owner = |of: &str| owners.get(&(broker, of.to_owned())).copied();
+            if let Some(of) = binding.queue.strip_suffix(".dead") {
+                let said = "has the dead letters of";
+                return Some((binding.queue.clone(), said, owner(of)?));
+            }
+            let (of, step) = binding.queue.rsplit_once(".delay.")?;
+            step.parse::<u64>().ok()?;
+            let said = "is a delay queue of";
+            Some((binding.queue.clone(), said, owner(of)?))
+        });
+        if let Some((queue, said, owner)) = found {
+            let queue = queue.escape_debug();
+            let message = format!("the queue `{queue}` of `{broker}` {said} `{owner}`");
+            let help = format!(
+                "name another queue; dead letters are run again with `holdfast dead replay {owner}`"
+            );
+            error(r, &keys.queue.at, message, &help);
         }
     }
 }
