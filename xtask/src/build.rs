@@ -1,6 +1,6 @@
 //! Building the project's own programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
@@ -95,6 +95,22 @@ pub(crate) fn host_and_chaos() -> Result<[PathBuf; 2]> {
     programs(["holdfast", "holdfast-chaos"])
 }
 
+/// The fuzzer's program, with the project's own crates compiled through
+/// `wrapper`.
+///
+/// # Errors
+/// When something does not compile.
+pub(crate) fn fuzzer(wrapper: &Path) -> Result<PathBuf> {
+    let mut words = PROGRAMS.to_vec();
+    words.extend(["--features", "holdfast-inputs/libfuzzer"]);
+    words.extend(["--bin", "holdfast-fuzz"]);
+    let messages = messages_with(&words, &[("RUSTC_WORKSPACE_WRAPPER", wrapper)])?;
+    let mut made = messages
+        .iter()
+        .filter_map(|message| made(message, "holdfast-fuzz"));
+    made.next_back().context("cargo named no holdfast-fuzz")
+}
+
 /// Builds these programs and gives their paths.
 fn programs<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
     let mut words = PROGRAMS.to_vec();
@@ -113,9 +129,15 @@ fn programs<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
 
 /// Runs cargo and gives what it says of its work.
 fn messages(words: &[&str]) -> Result<Vec<Value>> {
+    messages_with(words, &[])
+}
+
+/// The same with these in the environment.
+fn messages_with(words: &[&str], environment: &[(&str, &Path)]) -> Result<Vec<Value>> {
     let mut command = run::cargo();
     command
         .args(words)
+        .envs(environment.iter().copied())
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(repository())
         .stderr(Stdio::inherit());

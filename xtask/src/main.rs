@@ -5,6 +5,7 @@ mod build;
 mod chaos;
 mod demo;
 mod deny;
+mod fuzz;
 mod guests;
 mod setup;
 mod sim;
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Options),
     /// Run the runtime in simulated surroundings: many seeds, or one with its trace
     Sim(sim::Options),
+    /// Search for inputs that are answered wrongly, with libFuzzer
+    Fuzz(fuzz::Options),
     /// Look at licences, sources, duplicates and known weaknesses of what comes into the build
     Deny(deny::Options),
 }
@@ -61,6 +64,7 @@ fn run() -> Result<()> {
         Command::Chaos(options) => chaos::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Sim(options) => sim::command(&options),
+        Command::Fuzz(options) => fuzz::command(&options),
         Command::Deny(options) => deny::command(&options),
     }
 }

@@ -29,3 +29,5 @@ mod store;
 pub use broker::{Browsed, EmbeddedBroker, QueueView};
 pub use faults::{Faults, FaultyStore};
 pub use store::EmbeddedStore;
+#[doc(hidden)]
+pub use store::inputs;

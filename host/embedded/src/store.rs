@@ -3,6 +3,8 @@
 mod claims;
 mod decide;
 mod groups;
+#[doc(hidden)]
+pub mod inputs;
 mod keys;
 mod leases;
 mod records;

@@ -42,6 +42,8 @@ mod convert;
 mod drain;
 mod error;
 mod incarnation;
+#[doc(hidden)]
+pub mod inputs;
 mod link;
 mod look;
 mod options;

@@ -32,6 +32,8 @@ mod cluster;
 mod error;
 mod groups;
 mod incarnation;
+#[doc(hidden)]
+pub mod inputs;
 mod instances;
 mod keys;
 mod link;

@@ -188,7 +188,7 @@ impl Halts {
     }
 }
 
-fn written(lane: &LaneName, mark: &Mark) -> String {
+pub(crate) fn written(lane: &LaneName, mark: &Mark) -> String {
     let (stand, then) = match mark.stand {
         Stand::Halted => ("halted", None),
         Stand::Resumed(then) => ("resumed", Some(then.as_str())),
@@ -207,7 +207,7 @@ fn written(lane: &LaneName, mark: &Mark) -> String {
     .to_string()
 }
 
-fn read(value: &str) -> Option<(LaneName, Mark)> {
+pub(crate) fn read(value: &str) -> Option<(LaneName, Mark)> {
     let value: Value = serde_json::from_str(value).ok()?;
     let text = |name: &str| value[name].as_str().map(str::to_owned);
     let stand = match value["stand"].as_str()? {

@@ -36,6 +36,8 @@ pub mod halts;
 pub mod host;
 pub mod identity;
 pub mod in_hand;
+#[doc(hidden)]
+pub mod inputs;
 mod leadership;
 pub mod letter;
 mod ordered;
@@ -47,6 +49,5 @@ pub mod sharing;
 pub mod spec;
 pub mod stop;
 pub mod tasks;
-#[cfg(test)]
 mod testing;
 mod totals;

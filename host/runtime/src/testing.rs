@@ -1,4 +1,4 @@
-//! Short ways to make things in this crate's tests.
+//! Short ways to make things, for tests and `inputs`.
 
 use std::time::Duration;
 

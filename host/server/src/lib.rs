@@ -8,6 +8,8 @@ pub mod app;
 pub mod check;
 pub mod cli;
 pub mod config;
+#[doc(hidden)]
+pub mod inputs;
 pub mod plugin_dir;
 pub mod reload;
 pub mod run;

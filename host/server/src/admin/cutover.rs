@@ -126,6 +126,30 @@ fn percent(raw: &str) -> Result<Percent, Problem> {
         .map_err(|error| Problem::bad(format!("`percent` cannot be {raw}: {error}")))
 }
 
+/// What becomes of a rule by a body of any bytes, without a host.
+///
+/// # Panics
+/// When the rule is none that the configuration would take.
+pub(crate) fn try_change(body: &[u8]) {
+    let name = |text| Side::new(text).expect("a name");
+    let old = Rule {
+        from: name("old"),
+        to: name("new"),
+        enabled: true,
+        percent: Percent::default(),
+        allow: BTreeSet::new(),
+        assign_timeout: Duration::from_secs(60),
+        revision: 1,
+    };
+    let changed = body::json::<Change>(body).and_then(|change| change.of(&old));
+    if let Ok(rule) = changed {
+        assert!(rule.percent.hundredths() <= 10_000);
+        assert!(rule.from != rule.to);
+        assert!(ASSIGN_TIMEOUT.contains(&rule.assign_timeout));
+        assert!(rule.allow.iter().all(|key| !key.is_empty()));
+    }
+}
+
 /// Changes the rule of a group, unless another change came first.
 pub(super) async fn set(
     State(admin): State<Arc<Admin>>,

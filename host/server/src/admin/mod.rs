@@ -8,7 +8,7 @@ mod audit;
 mod body;
 mod claims;
 mod consumers;
-mod cutover;
+pub(crate) mod cutover;
 mod dashboard;
 mod dead;
 mod events;
