@@ -7,6 +7,7 @@ mod demo;
 mod deny;
 mod fuzz;
 mod guests;
+mod model;
 mod setup;
 mod sim;
 mod test;
@@ -39,6 +40,8 @@ enum Command {
     Bench(bench::Options),
     /// Run the runtime in simulated surroundings: many seeds, or one with its trace
     Sim(sim::Options),
+    /// Visit millions of states of the model: every interleaving of a few messages, hosts and faults
+    Model(model::Options),
     /// Search for inputs that are answered wrongly, with libFuzzer
     Fuzz(fuzz::Options),
     /// Look at licences, sources, duplicates and known weaknesses of what comes into the build
@@ -64,6 +67,7 @@ fn run() -> Result<()> {
         Command::Chaos(options) => chaos::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Sim(options) => sim::command(&options),
+        Command::Model(options) => model::command(&options),
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Deny(options) => deny::command(&options),
     }
