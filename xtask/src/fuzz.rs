@@ -131,7 +131,7 @@ fn search(fuzzer: &Path, name: &str, corpus: &Path, seconds: u64) -> Result<Outc
 /// Of all that was found, adds as few inputs as reach the same, and small ones.
 fn keep(fuzzer: &Path, name: &str, corpus: &Path) -> Result<()> {
     let status = fuzz(fuzzer, name)
-        .args(["-merge=1", "-max_len=512"])
+        .args(["-set_cover_merge=1", "-max_len=512"])
         .args([corpus, &found(name).join("inputs")])
         .stderr(Stdio::null())
         .status()

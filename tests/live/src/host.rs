@@ -93,7 +93,24 @@ impl Setup {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(&self) -> Result<Host> {
-        let mut command = Command::new(binary()?);
+        self.spawn_by(Command::new(binary()?))
+    }
+
+    /// Starts a host that leaves the cores to others (`nice`), and waits until
+    /// it is ready: for one that only burns time, which has to keep its
+    /// connections all the same.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_aside(&self) -> Result<Host> {
+        let mut command = Command::new("nice");
+        command.args(["-n", "10"]).arg(binary()?);
+        let host = self.spawn_by(command)?;
+        host.wait_ready()?;
+        Ok(host)
+    }
+
+    fn spawn_by(&self, mut command: Command) -> Result<Host> {
         command
             .arg("--config")
             .arg(self.config())

@@ -59,7 +59,7 @@ async fn a_handler_that_spins_for_a_minute_costs_no_connection() -> Result<()> {
         "timeout = \"2s\"\ndeadline = \"3s\"",
         "timeout = \"8s\"\ndeadline = \"70s\"",
     ))?;
-    let host = stand.setup.start()?;
+    let host = stand.setup.start_aside()?;
     let client = stand.client().await?;
     let spin = (0..16).map(|n| (format!("s-{n}"), br#"{"spin":true}"#.to_vec()));
     client.publish("work", spin).await?;
