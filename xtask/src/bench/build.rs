@@ -63,6 +63,7 @@ pub(super) fn printed(command: &mut Command) -> Result<String> {
 fn program(package: &str, binary: &str) -> Result<PathBuf> {
     let messages = printed(run::cargo().args([
         "build",
+        "--locked",
         "--release",
         "--message-format=json-render-diagnostics",
         "--package",

@@ -20,7 +20,7 @@ pub(super) fn measure(programs: &Programs) -> Result<Guest> {
     let guests = programs.guests.as_ref().context("no guests were built")?;
     let output = printed(
         run::cargo()
-            .args(["run", "--release", "--quiet"])
+            .args(["run", "--locked", "--release", "--quiet"])
             .args(["--package", "holdfast-wasm", "--example", "guest_cost"])
             .arg("--")
             .arg(guests),

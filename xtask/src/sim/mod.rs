@@ -40,9 +40,16 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     if options.mutants {
         return mutants::all(options.seeds, options.only.as_deref());
     }
-    let mut words: Vec<OsString> = ["run", "--quiet", "--package", "holdfast-sim", "--"]
-        .map(OsString::from)
-        .to_vec();
+    let mut words: Vec<OsString> = [
+        "run",
+        "--locked",
+        "--quiet",
+        "--package",
+        "holdfast-sim",
+        "--",
+    ]
+    .map(OsString::from)
+    .to_vec();
     let numbers = [("--seeds", options.seeds), ("--seed", options.seed)];
     for (flag, number) in numbers {
         if let Some(number) = number {

@@ -67,10 +67,14 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     let mut suites = built.suites;
     suites.push(cargo(
         "examples in the docs",
-        &["test", "--workspace", "--doc", "--"],
+        &["test", "--locked", "--workspace", "--doc", "--"],
         root.clone(),
     ));
-    suites.push(cargo("plugins", &["test", "--"], root.join("plugins")));
+    suites.push(cargo(
+        "plugins",
+        &["test", "--locked", "--"],
+        root.join("plugins"),
+    ));
     for suite in &mut suites {
         suite.words.extend(rest.iter().cloned());
     }
