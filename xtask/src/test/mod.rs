@@ -120,7 +120,7 @@ impl Surroundings {
         // Tests on private servers mostly wait; a few at once share two cores
         // well, however many there are.
         if std::env::var_os("RUST_TEST_THREADS").is_none() {
-            command.env("RUST_TEST_THREADS", "3");
+            command.env("RUST_TEST_THREADS", "4");
         }
     }
 }
