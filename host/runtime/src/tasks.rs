@@ -39,7 +39,7 @@ impl Tasks {
         tracker: &TaskTracker,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.spawn(tracker.track_future(task));
+        self.spawn(tracker.track_future(task.boxed()));
     }
 }
 

@@ -102,16 +102,18 @@ impl Host {
                     None
                 }
             });
-        let ticker = Ticker::start(&engine, options.tick).map_err(EngineError::Thread)?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = options.threads.unwrap_or_else(cores);
+        let threads = Threads::start(threads, &io).map_err(EngineError::Thread)?;
+        let ticker =
+            Ticker::start(&engine, options.tick, threads.look()).map_err(EngineError::Thread)?;
         Ok(Self {
             linkers,
             cache,
             lookout: Lookout::default(),
             http: Arc::new(Client::new(options.connections, options.limits.http_head)),
             ticker,
-            threads: Threads::start(threads, &io).map_err(EngineError::Thread)?,
+            threads,
             compilers: Arc::new(Semaphore::new(2)),
             places: Arc::new(Semaphore::new(options.instances as usize)),
             keepers: Mutex::new(Vec::new()),

@@ -6,8 +6,11 @@
 //! each thread spends as much time on the first as on the second: a guest that
 //! spins slows the others down by half at most, however many spin.
 //!
-//! Nothing here is woken for each message under load: a thread is only told of
-//! work when one sleeps, and answers are handed over a few at a time.
+//! Nothing here is woken for each message under load. A thread that sleeps is
+//! told of work when no other is awake, or when those that are would need too
+//! long by what a turn took lately; should a turn take longer than that, the
+//! clock that interrupts guests looks at every tick whether something waits.
+//! Answers are handed over a few at a time.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -28,6 +31,11 @@ const ANSWERS: usize = 8;
 /// How long an answer is kept back at most, but for the turn of one guest.
 const HOLD: Duration = Duration::from_micros(50);
 
+/// How long work may have to wait for a thread before another one is woken for
+/// it. Waking costs both sides several microseconds, and threads that start
+/// guests side by side slow each other down.
+const PATIENCE: Duration = Duration::from_micros(100);
+
 /// Work that gives a `T`.
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -45,9 +53,13 @@ struct Shared<T> {
 struct Queues<T> {
     ready: VecDeque<Arc<Task<T>>>,
     yielded: VecDeque<Arc<Task<T>>>,
+    /// Threads that take work.
+    awake: usize,
     sleeping: usize,
     woken: usize,
     closed: bool,
+    /// How long a turn takes, of the last few.
+    usual: Duration,
 }
 
 struct Task<T> {
@@ -95,9 +107,11 @@ impl<T: Send + 'static> Threads<T> {
             queues: Mutex::new(Queues {
                 ready: VecDeque::new(),
                 yielded: VecDeque::new(),
+                awake: count.max(1),
                 sleeping: 0,
                 woken: 0,
                 closed: false,
+                usual: Duration::ZERO,
             }),
             work: Condvar::new(),
         });
@@ -116,6 +130,12 @@ impl<T: Send + 'static> Threads<T> {
             lock(&pool.joins).push(join);
         }
         Ok(pool)
+    }
+
+    /// What has to be called at every tick while guests run.
+    pub(crate) fn look(&self) -> impl Fn() + Send + 'static {
+        let shared = self.shared.clone();
+        move || shared.look()
     }
 
     /// Runs `work` to its end, whether or not anyone waits for the answer. The
@@ -165,12 +185,8 @@ impl<T: Send + 'static> Shared<T> {
                 Queue::Ready => queues.ready.push_back(task),
                 Queue::Yielded => queues.yielded.push_back(task),
             }
-            let wake = queues.sleeping > 0;
-            if wake {
-                queues.sleeping -= 1;
-                queues.woken += 1;
-            }
-            wake
+            let waiting = queues.ready.len() + queues.yielded.len();
+            behind(waiting, queues.awake, queues.usual) && queues.wake()
         };
         if wake {
             self.work.notify_one();
@@ -183,8 +199,13 @@ impl<T: Send + 'static> Shared<T> {
         // Time spent on guests that used up their turn and not yet made good
         // to the others.
         let mut owed = Duration::ZERO;
+        let mut last = Duration::ZERO;
         loop {
-            let taken = lock(&self.queues).take(owed);
+            let taken = {
+                let mut queues = lock(&self.queues);
+                queues.usual = (queues.usual * 7 + last) / 8;
+                queues.take(owed)
+            };
             let (task, queue) = match taken {
                 Some(taken) => taken,
                 None => {
@@ -196,6 +217,7 @@ impl<T: Send + 'static> Shared<T> {
                 }
             };
             let spent = self.turn(task, &mut answers);
+            last = spent;
             match queue {
                 Queue::Ready => owed = owed.saturating_sub(spent),
                 Queue::Yielded => owed = spent,
@@ -214,6 +236,7 @@ impl<T: Send + 'static> Shared<T> {
                 return None;
             }
             queues.sleeping += 1;
+            queues.awake -= 1;
             loop {
                 queues = self
                     .work
@@ -225,9 +248,23 @@ impl<T: Send + 'static> Shared<T> {
                 }
                 if queues.closed {
                     queues.sleeping = queues.sleeping.saturating_sub(1);
+                    queues.awake += 1;
                     break;
                 }
             }
+        }
+    }
+
+    /// To be called now and then while a guest runs: work does not wait behind
+    /// a long turn while a thread sleeps.
+    fn look(&self) {
+        let wake = {
+            let mut queues = lock(&self.queues);
+            let idle = queues.ready.is_empty() && queues.yielded.is_empty();
+            !idle && queues.wake()
+        };
+        if wake {
+            self.work.notify_one();
         }
     }
 
@@ -280,7 +317,24 @@ impl<T: Send + 'static> Shared<T> {
     }
 }
 
+/// Whether the threads that are awake will not be through soon with what waits.
+fn behind(waiting: usize, awake: usize, usual: Duration) -> bool {
+    let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+    usual.saturating_mul(count(waiting)) > PATIENCE.saturating_mul(count(awake)) || awake == 0
+}
+
 impl<T> Queues<T> {
+    /// Has a sleeping thread wake up, if there is one.
+    fn wake(&mut self) -> bool {
+        if self.sleeping == 0 {
+            return false;
+        }
+        self.sleeping -= 1;
+        self.woken += 1;
+        self.awake += 1;
+        true
+    }
+
     fn take(&mut self, owed: Duration) -> Option<(Arc<Task<T>>, Queue)> {
         let ready_first = self.yielded.is_empty() || !owed.is_zero();
         if ready_first && let Some(task) = self.ready.pop_front() {

@@ -71,3 +71,47 @@ async fn work_that_panics_costs_nothing_but_its_own_answer() {
     assert!(broken.await.is_err());
     assert_eq!(pool.run(Box::pin(async { 7 })).await, Ok(7));
 }
+
+#[test]
+fn another_thread_is_woken_when_those_awake_will_not_be_through_soon() {
+    let micros = Duration::from_micros;
+    assert!(behind(1, 0, micros(0)), "somebody has to be awake");
+    assert!(!behind(5, 1, micros(10)));
+    assert!(behind(11, 1, micros(10)));
+    assert!(!behind(11, 2, micros(10)));
+    assert!(behind(1, 1, micros(500)));
+    assert!(behind(usize::MAX, 1, Duration::MAX));
+}
+
+#[tokio::test]
+async fn work_behind_a_long_turn_gets_a_thread_that_sleeps_at_the_next_tick() {
+    let pool = pool(2);
+    let until = Instant::now() + Duration::from_secs(10);
+    while lock(&pool.shared.queues).sleeping < 2 {
+        assert!(Instant::now() < until, "the threads never slept");
+        tokio::task::yield_now().await;
+    }
+    let (begun, end) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (tell, wait) = (begun.clone(), end.clone());
+    let long = pool.run(Box::pin(async move {
+        tell.store(true, Ordering::Release);
+        while !wait.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        1
+    }));
+    while !begun.load(Ordering::Acquire) {
+        tokio::task::yield_now().await;
+    }
+    let mut behind = pool.run(Box::pin(async { 2 }));
+    assert!(behind.try_recv().is_err(), "it waits for the long turn");
+    let tick = pool.look();
+    tick();
+    let answer = tokio::time::timeout(Duration::from_secs(10), behind).await;
+    end.store(true, Ordering::Release);
+    assert_eq!(answer, Ok(Ok(2)));
+    assert_eq!(long.await, Ok(1));
+}

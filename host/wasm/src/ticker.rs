@@ -28,12 +28,17 @@ struct Shared {
 pub(crate) struct InProgress(Arc<Shared>);
 
 impl Ticker {
-    pub(crate) fn start(engine: &Engine, tick: Duration) -> std::io::Result<Self> {
+    /// Calls `also` at every tick, too.
+    pub(crate) fn start(
+        engine: &Engine,
+        tick: Duration,
+        also: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (mine, engine) = (shared.clone(), engine.clone());
         let thread = std::thread::Builder::new()
             .name("guest-ticker".to_owned())
-            .spawn(move || mine.run(&engine, tick))?;
+            .spawn(move || mine.run(&engine, tick, &also))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -59,11 +64,12 @@ impl Drop for InProgress {
 }
 
 impl Shared {
-    fn run(&self, engine: &Engine, tick: Duration) {
+    fn run(&self, engine: &Engine, tick: Duration, also: &dyn Fn()) {
         let mut idle = 0;
         while !self.closed.load(Ordering::SeqCst) {
             std::thread::sleep(tick);
             engine.increment_epoch();
+            also();
             if self.calls.load(Ordering::SeqCst) > 0 {
                 idle = 0;
                 continue;
@@ -107,7 +113,7 @@ mod tests {
         let mut config = wasmtime::Config::new();
         config.epoch_interruption(true);
         let engine = Engine::new(&config).expect("an engine");
-        let ticker = Ticker::start(&engine, Duration::from_micros(10)).expect("a thread");
+        let ticker = Ticker::start(&engine, Duration::from_micros(10), || ()).expect("a thread");
         let until = std::time::Instant::now() + Duration::from_secs(10);
         while !ticker.shared.asleep.load(Ordering::SeqCst) {
             assert!(std::time::Instant::now() < until, "it never slept");

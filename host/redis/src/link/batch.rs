@@ -107,7 +107,7 @@ impl Sending {
 /// Sends what all jobs ask at once and answers them. An error means that the
 /// connection gave no answers; the jobs have been told.
 pub(super) async fn exchange(
-    mut connection: MultiplexedConnection,
+    connection: &mut MultiplexedConnection,
     mut jobs: Vec<Job>,
     settings: &Settings,
 ) -> Result<Health, LinkError> {
@@ -121,7 +121,7 @@ pub(super) async fn exchange(
     for sending in &mut sendings {
         pipeline.add_command(std::mem::take(&mut sending.command));
     }
-    let answers = match send(&mut connection, &mut pipeline, &sendings, settings).await {
+    let answers = match send(connection, &mut pipeline, &sendings, settings).await {
         Ok(answers) => answers,
         Err(error) => return Err(tell_all(sendings, error)),
     };
@@ -150,7 +150,7 @@ pub(super) async fn exchange(
 /// Loads the scripts and repeats the commands that failed for want of them; the
 /// others of the pipeline have run.
 async fn repeat(
-    mut connection: MultiplexedConnection,
+    connection: &mut MultiplexedConnection,
     mut sendings: Vec<Sending>,
     settings: &Settings,
 ) -> Result<Health, LinkError> {
@@ -167,7 +167,7 @@ async fn repeat(
     for sending in &mut sendings {
         pipeline.add_command(std::mem::take(&mut sending.command));
     }
-    match send(&mut connection, &mut pipeline, &sendings, settings).await {
+    match send(connection, &mut pipeline, &sendings, settings).await {
         Ok(answers) => {
             let answered = sendings.into_iter().zip(answers);
             Ok(answered.fold(Health::Good, |health, (sending, answer)| {

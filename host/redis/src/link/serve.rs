@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use futures_util::future::Either;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, Value};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::MissedTickBehavior;
 
 use super::batch::{Health, exchange, tell};
-use super::{BATCH, IN_FLIGHT, Job, Settings, Status};
+use super::{BATCH, Job, Settings, Status};
 use crate::error::LinkError;
 
 /// Pause after the first failed attempt to connect; doubled up to the longest.
@@ -24,7 +22,7 @@ const PING: Duration = Duration::from_secs(1);
 
 /// Batches without an answer in a row after which the connection is given up:
 /// the server may be back at another place behind the same name.
-const SILENT: u32 = 3;
+const SILENT: u32 = 2;
 
 /// Why serving ended.
 enum Stop {
@@ -80,54 +78,51 @@ async fn connect(settings: &Settings) -> Result<MultiplexedConnection, LinkError
 }
 
 async fn serve(
-    connection: MultiplexedConnection,
+    mut connection: MultiplexedConnection,
     queue: &mut UnboundedReceiver<Job>,
     settings: &Settings,
     status: &Status,
 ) -> Stop {
-    let mut batches = FuturesUnordered::new();
     let mut silent = 0;
     let mut tick = tokio::time::interval(PING);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut jobs = Vec::new();
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
-            Some(outcome) = batches.next(), if !batches.is_empty() => match outcome {
-                Ok(health) => {
-                    silent = 0;
-                    status.set_up(health == Health::Good, &settings.shown);
-                    if health == Health::Demoted {
-                        return Stop::Lost(LinkError::Lost);
-                    }
-                }
-                Err(error @ LinkError::TimedOut(_)) => {
-                    status.set_up(false, &settings.shown);
-                    // Those behind would only wait for the same.
-                    tell_waiting(queue, error.clone());
-                    silent += 1;
-                    if silent >= SILENT {
-                        return Stop::Lost(error);
-                    }
-                }
-                Err(error) => return Stop::Lost(error),
-            },
-            taken = queue.recv_many(&mut jobs, BATCH), if batches.len() < IN_FLIGHT => {
+            taken = queue.recv_many(&mut jobs, BATCH) => {
                 if taken == 0 {
                     return Stop::Closed;
                 }
-                batches.push(Either::Left(exchange(connection.clone(), jobs, settings)));
+                exchange(&mut connection, jobs, settings).await
             }
-            _ = tick.tick(), if batches.is_empty() => {
-                batches.push(Either::Right(ping(connection.clone(), settings, status)));
+            _ = tick.tick() => ping(&mut connection, settings, status).await,
+        };
+        match outcome {
+            Ok(health) => {
+                silent = 0;
+                status.set_up(health == Health::Good, &settings.shown);
+                if health == Health::Demoted {
+                    return Stop::Lost(LinkError::Lost);
+                }
             }
+            Err(error @ LinkError::TimedOut(_)) => {
+                status.set_up(false, &settings.shown);
+                // Those behind would only wait for the same.
+                tell_waiting(queue, error.clone());
+                silent += 1;
+                if silent >= SILENT {
+                    return Stop::Lost(error);
+                }
+            }
+            Err(error) => return Stop::Lost(error),
         }
     }
 }
 
 /// Tries the connection and measures it.
 async fn ping(
-    mut connection: MultiplexedConnection,
+    connection: &mut MultiplexedConnection,
     settings: &Settings,
     status: &Status,
 ) -> Result<Health, LinkError> {
