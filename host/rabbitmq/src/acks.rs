@@ -11,17 +11,23 @@
 //! # The end of a channel
 //!
 //! A quorum queue's client inside the broker lets 32 commands be on their way to
-//! the queue; each frame is one. What comes on top it keeps aside until those
-//! are applied, and forgets it when the channel closes: messages come again
+//! the queue; each frame is one, and each delivery that was under way when the
+//! consumer was cancelled. What comes on top it keeps aside until the queue has
+//! applied those, and forgets it when the channel closes: messages come again
 //! although they were acknowledged, and although the broker answered a later
-//! call (seen with RabbitMQ 3.10). A cancel makes it worse: each delivery that
-//! was under way is given back by a command of its own.
+//! call (seen with RabbitMQ 3.10).
 //!
-//! So from a cancel on frames are few, each for a run of deliveries, and they
-//! are counted. The first wait until the queue had time to apply what was before
-//! them; up to [`AT_ONCE`] then need nothing but an answer of the broker, and
-//! more of them wait again. How long is measured: the broker answers a cancel
-//! only when the queue has applied it.
+//! No length of time is enough for that on a busy machine. But a consumer begins
+//! and ends with a command of its own, and the broker answers when the queue has
+//! applied it, hence all before it. So before a channel closes another consumer
+//! begins, by which everything that was on its way is applied; and a second one,
+//! or the end of the first, by which the broker's client has learned that and has
+//! sent what it kept aside. Each takes one message at most, which nobody looks at
+//! and which goes back to its place when the channel closes. The end of the first
+//! is for a channel that may stay for a while, so that nothing is delivered to
+//! it; the second one for those whose order counts, since what is under way at a
+//! cancel loses its place. Where a consumer asked to be the only one, none can
+//! begin; there settlements come in order and share few frames, and a pause does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -31,19 +37,18 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use holdfast_core::settle::Settlement;
 use holdfast_ports::broker::{Settler, Ticket};
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::ShortString;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::coalesce::{Beyond, Frame, How};
-use crate::pending::{Cancelled, Pace, Pending, SHARE};
-
-/// Frames that the broker passes on at once when nothing else is on its way:
-/// below its 32, since what it had kept aside becomes a few commands more.
-const AT_ONCE: usize = 24;
+use crate::convert;
+use crate::pending::{Pace, Pending, SHARE};
 
 /// How long settlements may wait for others to share frames with, when messages
 /// go back or no more come.
@@ -56,18 +61,14 @@ const PART: usize = 4;
 /// How often a channel is looked at while an answer is awaited.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long a queue may take to apply what is on its way, as long as no cancel
-/// was measured; and the bounds of what is concluded from one.
+/// How long a queue may take to apply what is on its way, where it cannot be asked.
 const APPLIED: Duration = Duration::from_millis(20);
-const SHORTEST_APPLIED: Duration = Duration::from_millis(10);
-const LONGEST_APPLIED: Duration = Duration::from_millis(500);
 
 /// The settlements of one channel.
 pub(crate) struct Acks {
     generation: u64,
     channel: Channel,
-    prefetch: u16,
-    deadline: Duration,
+    of: Consumed,
     pending: Mutex<Pending>,
     /// The connection is gone, whatever the channel says.
     lost: AtomicBool,
@@ -75,16 +76,28 @@ pub(crate) struct Acks {
     turn: tokio::sync::Mutex<()>,
     work: Arc<Notify>,
     task: JoinHandle<()>,
-    /// What keeps other consumers away until the channel ends.
-    _alone: Option<Consumer>,
+    /// Consumers that live until the channel ends: what keeps others away, and
+    /// those that began so that settlements were applied.
+    others: Mutex<Vec<Consumer>>,
+}
+
+/// What a channel is for.
+pub(crate) struct Consumed {
+    pub(crate) queue: ShortString,
+    /// The consumer's tag.
+    pub(crate) consumer: ShortString,
+    pub(crate) prefetch: u16,
+    /// It asked to be the only one.
+    pub(crate) exclusive: bool,
+    /// How long the broker may take to answer.
+    pub(crate) deadline: Duration,
 }
 
 impl Acks {
     pub(crate) fn new(
         generation: u64,
         channel: Channel,
-        prefetch: u16,
-        deadline: Duration,
+        of: Consumed,
         alone: Option<Consumer>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|acks| {
@@ -92,14 +105,13 @@ impl Acks {
             Self {
                 generation,
                 channel,
-                prefetch,
-                deadline,
+                of,
                 pending: Mutex::default(),
                 lost: AtomicBool::new(false),
                 turn: tokio::sync::Mutex::default(),
                 work: work.clone(),
                 task: tokio::spawn(send_when_told(acks.clone(), work)),
-                _alone: alone,
+                others: Mutex::new(alone.into_iter().collect()),
             }
         })
     }
@@ -122,23 +134,12 @@ impl Acks {
     }
 
     /// Ends deliveries.
-    pub(crate) async fn cancel(&self, consumer: ShortString) {
+    pub(crate) async fn cancel(&self) {
         let _turn = self.turn.lock().await;
-        self.pending().cancelled = Some(Cancelled {
-            on_their_way: AT_ONCE,
-            applied_after: APPLIED,
-        });
-        let asked = Instant::now();
-        let cancel = self
-            .channel
-            .basic_cancel(consumer, BasicCancelOptions::default());
-        let cancelled = self.while_open(cancel).await;
-        let took = asked.elapsed();
-        if let Some(cancelled) = &mut self.pending().cancelled {
-            cancelled.applied_after = (2 * took).clamp(SHORTEST_APPLIED, LONGEST_APPLIED);
-        }
-        self.answered().await;
-        tracing::debug!(?cancelled, ?took, "stopped consuming");
+        self.pending().cancelled = true;
+        self.cancel_consumer(self.of.consumer.clone()).await;
+        // What was under way is given back.
+        self.pending().unsure = true;
     }
 
     /// Sends what was settled and closes the channel.
@@ -162,8 +163,12 @@ impl Acks {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn others(&self) -> MutexGuard<'_, Vec<Consumer>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn part(&self) -> usize {
-        (usize::from(self.prefetch) / PART).max(1)
+        (usize::from(self.of.prefetch) / PART).max(1)
     }
 
     fn tell(&self, mut pending: MutexGuard<'_, Pending>) {
@@ -174,59 +179,81 @@ impl Acks {
         }
     }
 
-    /// Sends what was settled, and returns when the broker is sure to pass it on
-    /// even if the channel closes.
+    /// Sends what was settled, and returns when the queue is sure to apply it even
+    /// if the channel closes.
     async fn send_with_care(&self) {
         if !self.is_open() {
             return;
         }
         let _turn = self.turn.lock().await;
-        self.send_all().await;
-        self.answered().await;
-        let unsure = |cancelled: Cancelled| cancelled.on_their_way == AT_ONCE;
-        if self.pending().cancelled.is_none_or(unsure) {
-            self.applied().await;
+        let cancelled = {
+            let mut pending = self.pending();
+            self.send(&mut pending, Beyond::All);
+            if !pending.unsure {
+                return;
+            }
+            pending.cancelled
+        };
+        if self.of.exclusive && !cancelled {
+            self.set_prefetch(self.of.prefetch).await;
+            sleep(APPLIED).await;
+        } else {
+            self.set_prefetch(1).await;
+            let another = self.begin_another().await;
+            match another {
+                Some(another) if cancelled => self.cancel_consumer(another).await,
+                _ => drop(self.begin_another().await),
+            }
         }
-    }
-
-    /// Sends what was settled, with pauses. To be called in turn.
-    async fn send_all(&self) {
-        while self.send(&mut self.pending(), Beyond::All) {
-            self.answered().await;
-            self.applied().await;
-        }
+        self.set_prefetch(self.of.prefetch).await;
+        self.pending().unsure = false;
     }
 
     /// Sends what was settled but for what may share a frame with others later.
-    /// False when nothing may be held back at the moment.
-    fn send_shared(&self) -> bool {
+    fn send_shared(&self) {
         let mut pending = self.pending();
-        let shares = pending.shares(self.part());
-        if shares {
+        if pending.shares(self.part()) {
             self.send(&mut pending, Beyond::Held);
             if pending.coalescer.holds() {
                 self.tell(pending);
             }
-        }
-        shares
-    }
-
-    /// Waits until the queue has applied what is on its way.
-    async fn applied(&self) {
-        let cancelled = self.pending().cancelled;
-        sleep(cancelled.map_or(APPLIED, |cancelled| cancelled.applied_after)).await;
-        self.answered().await;
-        if let Some(cancelled) = &mut self.pending().cancelled {
-            cancelled.on_their_way = 0;
+        } else {
+            self.send(&mut pending, Beyond::All);
         }
     }
 
-    /// Waits for an answer of the broker: it answers in order, so that it has
-    /// read everything before. Any call will do.
-    async fn answered(&self) {
+    async fn cancel_consumer(&self, name: ShortString) {
+        let options = BasicCancelOptions::default();
+        let cancel = self.channel.basic_cancel(name.clone(), options);
+        let cancelled = self.while_open(cancel).await;
+        tracing::debug!(consumer = %name, ?cancelled, "stopped consuming");
+    }
+
+    /// Begins a consumer, which the broker answers when the queue has applied
+    /// everything before, and gives its name. What a channel had goes back
+    /// consumer by consumer: the names are such that what this one takes goes
+    /// back behind the rest.
+    async fn begin_another(&self) -> Option<ShortString> {
+        let name = format!("{}~{}", self.of.consumer, self.others().len());
+        let name = convert::short("consumer name", name).ok()?;
+        let (queue, manual) = (self.of.queue.clone(), BasicConsumeOptions::default());
+        let consume = self
+            .channel
+            .basic_consume(queue, name, manual, FieldTable::default());
+        let begun = self.while_open(consume).await;
+        tracing::trace!(?begun, "the queue applied what was settled");
+        let another = begun?.ok()?;
+        let name = another.tag();
+        self.others().push(another);
+        Some(name)
+    }
+
+    /// For consumers that begin from now on. The broker answers in order, so that
+    /// it has read everything before.
+    async fn set_prefetch(&self, count: u16) {
         let options = BasicQosOptions { global: false };
-        let call = self.channel.basic_qos(self.prefetch, options);
-        let answer = self.while_open(call).await;
+        let qos = self.channel.basic_qos(count, options);
+        let answer = self.while_open(qos).await;
         tracing::trace!(?answer, "settlements were read");
     }
 
@@ -240,31 +267,24 @@ impl Acks {
         };
         tokio::select! {
             biased;
-            answer = timeout(self.deadline, call) => answer.ok(),
+            answer = timeout(self.of.deadline, call) => answer.ok(),
             () = gone => None,
         }
     }
 
-    /// Sends frames; true when some had to be held back. They leave under the
-    /// lock, so that they arrive in the order in which they were decided. The
-    /// library queues a frame when its future is first polled; the rest of the
-    /// future is a wait that nobody needs.
-    fn send(&self, pending: &mut Pending, beyond: Beyond) -> bool {
+    /// Sends frames. They leave under the lock, so that they arrive in the order in
+    /// which they were decided. The library queues a frame when its future is
+    /// first polled; the rest of the future is a wait that nobody needs.
+    fn send(&self, pending: &mut Pending, beyond: Beyond) {
         pending.sending(Instant::now());
         let Pending {
             coalescer,
             frames,
-            cancelled,
+            unsure,
             ..
         } = pending;
-        let most = match cancelled {
-            Some(cancelled) => AT_ONCE - cancelled.on_their_way,
-            None => usize::MAX,
-        };
-        let more = coalescer.take(frames, most, beyond);
-        if let Some(cancelled) = cancelled {
-            cancelled.on_their_way += frames.len();
-        }
+        coalescer.take(frames, beyond);
+        *unsure |= !frames.is_empty();
         for frame in frames.drain(..) {
             let sent = match frame {
                 Frame::Ack { tag, multiple } => {
@@ -281,7 +301,6 @@ impl Acks {
                 tracing::debug!(%error, "a settlement on a dead channel is void");
             }
         }
-        more
     }
 }
 
@@ -289,7 +308,6 @@ impl Drop for Acks {
     fn drop(&mut self) {
         self.task.abort();
         let mut pending = std::mem::take(&mut *self.pending());
-        pending.cancelled = None;
         self.send(&mut pending, Beyond::All);
     }
 }
@@ -307,9 +325,7 @@ async fn send_when_told(acks: Weak<Acks>, work: Arc<Notify>) {
         }
         let Some(acks) = acks.upgrade() else { return };
         let _turn = acks.turn.lock().await;
-        if !acks.send_shared() {
-            acks.send_all().await;
-        }
+        acks.send_shared();
     }
 }
 

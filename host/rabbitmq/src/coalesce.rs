@@ -126,10 +126,9 @@ impl Coalescer {
         true
     }
 
-    /// Appends frames for what was settled until there are `most` of them. True
-    /// when there are more to come for want of room.
-    pub(crate) fn take(&mut self, frames: &mut Vec<Frame>, most: usize, beyond: Beyond) -> bool {
-        self.take_settled_prefix(frames, most);
+    /// Appends the frames for what was settled.
+    pub(crate) fn take(&mut self, frames: &mut Vec<Frame>, beyond: Beyond) {
+        self.take_settled_prefix(frames);
         let mut due = std::mem::take(&mut self.held);
         let mut fresh = std::mem::take(&mut self.fresh);
         match beyond {
@@ -140,14 +139,11 @@ impl Coalescer {
             }
         }
         due.sort_unstable();
-        due.retain(|&tag| self.keep_or_take(tag, frames, most));
-        self.fresh = due;
+        frames.extend(due.into_iter().filter_map(|tag| self.take_single(tag)));
         self.compact();
-        let more = matches!(self.window.front(), Some((_, Fate::Settled(_))));
-        more || !self.fresh.is_empty()
     }
 
-    fn take_settled_prefix(&mut self, frames: &mut Vec<Frame>, most: usize) {
+    fn take_settled_prefix(&mut self, frames: &mut Vec<Frame>) {
         let mut run: Option<Run> = None;
         while let Some(&(tag, fate)) = self.window.front() {
             match fate {
@@ -159,9 +155,6 @@ impl Coalescer {
                         (run.last, run.count) = (tag, run.count + 1);
                     } else {
                         frames.extend(run.take().map(Run::frame));
-                        if frames.len() >= most {
-                            return;
-                        }
                         let (last, count) = (tag, 1);
                         run = Some(Run { back, last, count });
                     }
@@ -172,24 +165,19 @@ impl Coalescer {
         frames.extend(run.map(Run::frame));
     }
 
-    /// Takes what was settled beyond an open delivery; true when there is no
-    /// room for its frame.
-    fn keep_or_take(&mut self, tag: u64, frames: &mut Vec<Frame>, most: usize) -> bool {
+    /// The frame of a delivery that was settled beyond an open one.
+    fn take_single(&mut self, tag: u64) -> Option<Frame> {
         let multiple = false;
-        let fate = self.find(tag).map(|index| &mut self.window[index].1);
-        let (fate, frame) = match fate {
-            Some(fate @ Fate::Settled(How::Ack)) => (fate, Frame::Ack { tag, multiple }),
-            Some(fate @ Fate::Settled(How::Back)) => (fate, Frame::Back { tag, multiple }),
+        let index = self.find(tag)?;
+        let frame = match self.window[index].1 {
+            Fate::Settled(How::Ack) => Frame::Ack { tag, multiple },
+            Fate::Settled(How::Back) => Frame::Back { tag, multiple },
             // Its turn comes in the prefix, or has been.
-            _ => return false,
+            _ => return None,
         };
-        if frames.len() >= most {
-            return true;
-        }
-        frames.push(frame);
-        *fate = Fate::Gone;
+        self.window[index].1 = Fate::Gone;
         self.gone += 1;
-        false
+        Some(frame)
     }
 
     fn is_settled(&self, tag: u64) -> bool {

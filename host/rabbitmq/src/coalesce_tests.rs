@@ -13,7 +13,7 @@ fn after(deliveries: u64, settled: &[(u64, How)]) -> Vec<Frame> {
         assert!(coalescer.settle(tag, how));
     }
     let mut frames = Vec::new();
-    assert!(!coalescer.take(&mut frames, usize::MAX, Beyond::All));
+    coalescer.take(&mut frames, Beyond::All);
     frames
 }
 
@@ -65,25 +65,6 @@ fn no_frame_gives_more_back_than_a_queue_keeps_in_order() {
 }
 
 #[test]
-fn what_finds_no_room_is_sent_the_next_time() {
-    let mut coalescer = Coalescer::default();
-    (1..=6).for_each(|tag| coalescer.delivered(tag));
-    for (tag, how) in [(1, How::Ack), (2, How::Back), (4, How::Ack), (6, How::Back)] {
-        assert!(coalescer.settle(tag, how));
-    }
-    for (expected, more) in [
-        (ack(1), true),
-        (back(2, false), true),
-        (ack(4), true),
-        (back(6, false), false),
-    ] {
-        let mut frames = Vec::new();
-        assert_eq!(coalescer.take(&mut frames, 1, Beyond::All), more);
-        assert_eq!(frames, [expected]);
-    }
-}
-
-#[test]
 fn what_goes_back_in_order_waits_for_all_before_it() {
     let mut coalescer = Coalescer::default();
     (1..=4).for_each(|tag| coalescer.delivered(tag));
@@ -92,10 +73,10 @@ fn what_goes_back_in_order_waits_for_all_before_it() {
         assert!(coalescer.settle(tag, How::BackInOrder));
     }
     assert!(coalescer.settle(1, How::Ack));
-    assert!(!coalescer.take(&mut frames, usize::MAX, Beyond::All));
+    coalescer.take(&mut frames, Beyond::All);
     assert_eq!(frames, [ack(1)]);
     assert!(coalescer.settle(2, How::Back));
-    assert!(!coalescer.take(&mut frames, usize::MAX, Beyond::All));
+    coalescer.take(&mut frames, Beyond::All);
     assert_eq!(frames[1..], [back(4, true)]);
 }
 
@@ -108,7 +89,7 @@ fn what_is_held_back_is_one_frame_with_what_follows_or_is_sent_the_next_time() {
             assert!(coalescer.settle(tag, How::Ack));
         }
         let mut frames = Vec::new();
-        assert!(!coalescer.take(&mut frames, usize::MAX, Beyond::Held));
+        coalescer.take(&mut frames, Beyond::Held);
         (frames, coalescer.holds())
     };
     assert_eq!(take(&[1, 3, 4]), (vec![ack(1)], true));
@@ -124,7 +105,7 @@ fn a_delivery_that_stays_open_for_ever_costs_no_memory_for_those_after_it() {
     for tag in 2..100_000 {
         coalescer.delivered(tag);
         coalescer.settle(tag, How::Ack);
-        coalescer.take(&mut frames, usize::MAX, Beyond::All);
+        coalescer.take(&mut frames, Beyond::All);
     }
     assert_eq!(frames.len(), 99_998);
     assert!(coalescer.window.len() < 100, "{}", coalescer.window.len());
@@ -134,7 +115,7 @@ fn a_delivery_that_stays_open_for_ever_costs_no_memory_for_those_after_it() {
 enum Step {
     Deliver(u8),
     Settle(prop::sample::Index, How),
-    Take(usize, Beyond),
+    Take(Beyond),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -146,9 +127,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (1_u8..20).prop_map(Step::Deliver),
         8 => (any::<prop::sample::Index>(), how).prop_map(|(i, h)| Step::Settle(i, h)),
-        2 => Just(Step::Take(usize::MAX, Beyond::All)),
-        3 => Just(Step::Take(usize::MAX, Beyond::Held)),
-        2 => (1_usize..5).prop_map(|most| Step::Take(most, Beyond::All)),
+        3 => Just(Step::Take(Beyond::All)),
+        3 => Just(Step::Take(Beyond::Held)),
     ]
 }
 
@@ -185,7 +165,7 @@ proptest! {
     ) {
         let (mut coalescer, mut channel) = (Coalescer::default(), Channel::default());
         let (mut last, mut open, mut frames) = (0, Vec::new(), Vec::new());
-        for step in steps.into_iter().chain([Step::Take(usize::MAX, Beyond::All)]) {
+        for step in steps.into_iter().chain([Step::Take(Beyond::All)]) {
             match step {
                 Step::Deliver(count) => for _ in 0..count {
                     last += 1;
@@ -200,9 +180,8 @@ proptest! {
                     channel.settled.insert(tag, how);
                 }
                 Step::Settle(..) => {}
-                Step::Take(most, beyond) => {
-                    coalescer.take(&mut frames, most, beyond);
-                    prop_assert!(frames.len() <= most);
+                Step::Take(beyond) => {
+                    coalescer.take(&mut frames, beyond);
                     frames.drain(..).for_each(|frame| channel.receive(frame));
                 }
             }

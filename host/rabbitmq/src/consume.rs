@@ -14,7 +14,7 @@ use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::time::{Instant, sleep};
 
-use crate::acks::Acks;
+use crate::acks::{Acks, Consumed};
 use crate::alone::alone;
 use crate::link::Link;
 use crate::options::Options;
@@ -89,7 +89,13 @@ pub(crate) async fn subscribe(
     let consumer = link
         .within(format!("consume from queue {queue:?}"), consume)
         .await?;
-    let deadline = options.call_deadline;
+    let of = Consumed {
+        queue: consumer.queue(),
+        consumer: consumer.tag(),
+        prefetch,
+        exclusive,
+        deadline: options.call_deadline,
+    };
     Ok(Consuming {
         queue: queue.clone(),
         link: Arc::clone(link),
@@ -97,7 +103,7 @@ pub(crate) async fn subscribe(
         exclusive,
         closed: false,
         consumer,
-        acks: Acks::new(generation, channel, prefetch, deadline, alone),
+        acks: Acks::new(generation, channel, of, alone),
         lost,
         ended: None,
     })
@@ -153,7 +159,7 @@ impl Subscription for Consuming {
             return;
         }
         self.ended = Some(Ended::Closed("the host stopped consuming".to_owned()));
-        self.acks.cancel(self.consumer.tag()).await;
+        self.acks.cancel().await;
         self.hand_back_buffered();
     }
 

@@ -59,9 +59,9 @@ const LAST_DELIVERY: u64 = 10;
 /// How long messages may be on their way back.
 const LONGEST_RETURN: Duration = Duration::from_secs(5);
 
-/// The consumer that begins when messages were removed. Its name comes after
-/// those of all windows, so that what it takes goes back behind theirs.
-const LAST: &str = "look-last";
+/// The consumers that begin when messages were removed. Their names come after
+/// those of all windows, so that what they take goes back behind theirs.
+const LAST: [&str; 2] = ["look-last", "look-last~1"];
 
 /// A look that goes on.
 pub(crate) struct Looking {
@@ -80,6 +80,8 @@ pub(crate) struct Looking {
     /// The broker may drop a message after some deliveries, and a look is one.
     may_drop: bool,
     lost: Lost,
+    /// The consumers that began when messages were removed.
+    last: Vec<Consumer>,
     /// Keeps others out until everything is back.
     turn: Option<Turn>,
 }
@@ -129,6 +131,7 @@ impl Looking {
             seen: 0,
             bytes: 0,
             removed: 0,
+            last: Vec::new(),
             turn: Some(turn),
         }))
     }
@@ -235,22 +238,20 @@ impl Looking {
         PortError::transient(self.what()).because(why)
     }
 
-    /// Returns when the queue is sure to apply what was removed.
-    ///
-    /// A quorum queue's client inside the broker keeps acknowledgements aside
-    /// while many are under way, and forgets them when the channel ends (see
-    /// `acks`). A consumer begins with a command of its own to the queue, and the
-    /// broker answers when that is applied, hence all before it; by its next
-    /// answer it has passed on what it had kept aside.
+    /// Returns when the queue is sure to apply what was removed: two consumers
+    /// begin (why is told in `acks`), and the broker gives another answer.
     async fn applied(&mut self) -> Result<(), PortError> {
         if self.removed > 0 {
             self.answered().await?;
-            let queue = ShortString::from(self.queue.as_str());
-            let manual = BasicConsumeOptions::default();
-            let consume =
-                self.channel
-                    .basic_consume(queue, LAST.into(), manual, FieldTable::default());
-            self.link.within(self.what(), consume).await?;
+            for name in LAST {
+                let queue = ShortString::from(self.queue.as_str());
+                let manual = BasicConsumeOptions::default();
+                let consume =
+                    self.channel
+                        .basic_consume(queue, name.into(), manual, FieldTable::default());
+                self.last
+                    .push(self.link.within(self.what(), consume).await?);
+            }
             self.answered().await?;
         }
         Ok(())
@@ -267,11 +268,15 @@ impl Looking {
     /// next one look: on a task of its own, which goes on if nobody waits.
     fn end(&mut self) -> Option<JoinHandle<()>> {
         let turn = self.turn.take()?;
+        // They end with the channel: by a cancel, what they took would go back behind
+        // everything else.
+        let last = std::mem::take(&mut self.last);
         let (link, channel) = (self.link.clone(), self.channel.clone());
         let (queue, what) = (self.queue.clone(), self.what());
         let expected = self.ready.saturating_sub(self.removed);
         let end = async move {
             let closed = link.within(what, channel.close(200, "OK".into())).await;
+            drop(last);
             let returned = back(&link, &queue, expected).await;
             tracing::trace!(?closed, ?returned, queue, "looked through");
             drop(turn);

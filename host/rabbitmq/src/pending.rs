@@ -22,20 +22,13 @@ pub(crate) struct Pending {
     /// Some of what was settled goes back.
     pub(crate) goes_back: bool,
     /// Nothing more is delivered.
-    pub(crate) cancelled: Option<Cancelled>,
+    pub(crate) cancelled: bool,
+    /// Something was sent, or given back by the broker, that the queue may not
+    /// have applied.
+    pub(crate) unsure: bool,
     /// Settlements follow each other closely: it is worth waiting for more.
     busy: bool,
     last_sent: Option<Instant>,
-}
-
-/// Since a cancel.
-#[derive(Clone, Copy)]
-pub(crate) struct Cancelled {
-    /// Frames that the queue may not have applied yet; at first unknown, thus
-    /// as many as there may be.
-    pub(crate) on_their_way: usize,
-    /// How long to wait until they are.
-    pub(crate) applied_after: Duration,
 }
 
 /// How long to wait before frames are sent.
@@ -55,7 +48,7 @@ impl Pending {
     /// before a cancel, for more of the same: sooner, they would be delivered to
     /// this consumer again.
     pub(crate) fn pace(&self, part: usize) -> Pace {
-        if self.goes_back || self.cancelled.is_some() {
+        if self.goes_back || self.cancelled {
             Pace::Gather
         } else if self.shares(part) && self.coalescer.fresh() < part {
             Pace::Share
@@ -66,7 +59,7 @@ impl Pending {
 
     /// Is there so much to do that waiting pays?
     pub(crate) fn shares(&self, part: usize) -> bool {
-        let simple = !self.goes_back && self.cancelled.is_none();
+        let simple = !self.goes_back && !self.cancelled;
         simple && self.busy && self.coalescer.open() >= part
     }
 
@@ -99,9 +92,7 @@ mod tests {
             }
             now += every;
             pending.sending(now);
-            pending
-                .coalescer
-                .take(&mut Vec::new(), usize::MAX, Beyond::All);
+            pending.coalescer.take(&mut Vec::new(), Beyond::All);
         }
         pending.pace(16)
     }

@@ -39,6 +39,8 @@ impl Tasks {
         tracker: &TaskTracker,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
+        // Boxed first: on its way into the scheduler a task is moved a few times,
+        // and that of a message has some 3 KB.
         self.spawn(tracker.track_future(task.boxed()));
     }
 }

@@ -418,3 +418,15 @@ fn build() -> Result<PathBuf> {
         made.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)));
     made.next_back().context("cargo named no executable")
 }
+
+/// Where the API shows a claim.
+#[must_use]
+pub fn claim_path(group: &str, key: &str) -> String {
+    format!("/api/v1/claims/{group}/{key}")
+}
+
+/// Where the API tells what happened to a message.
+#[must_use]
+pub fn explain_path(group: &str, key: &str) -> String {
+    format!("/api/v1/explain/{group}/{key}")
+}

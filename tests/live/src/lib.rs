@@ -16,7 +16,7 @@ mod stand;
 pub use client::{Client, Got};
 pub use cluster::{Cluster, Report, reports};
 pub use glance::Glance;
-pub use host::{Host, Setup, prebuilt, put};
+pub use host::{Host, Setup, claim_path, explain_path, prebuilt, put};
 pub use migration::{
     Effect, Migration, SIDES, change_rule, expect_closed_audit, expect_closed_books,
     expect_each_once, move_to,

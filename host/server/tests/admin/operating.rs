@@ -174,8 +174,9 @@ async fn a_paused_consumer_is_ready_and_takes_nothing_until_it_is_resumed() {
     host.until("it is paused", async || phase().await == "paused")
         .await;
     assert_eq!(host.get("/readyz").await["ready"], true);
+    let queue = "work";
     let message = host
-        .request("POST /api/v1/queues/work/messages")
+        .request(&format!("POST /api/v1/queues/{queue}/messages"))
         .header("Holdfast-Message-Id", "p");
     assert_eq!(message.body("{}").send().await.status, 202);
     host.request("GET /api/v1/claims/jobs/p")

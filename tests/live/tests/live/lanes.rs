@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use holdfast_live::{Client, Cluster, Host, expect_closed_audit, reports};
+use holdfast_live::{Client, Cluster, Host, claim_path, expect_closed_audit, reports};
 use holdfast_servers::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -161,7 +161,7 @@ async fn a_halted_lane_outlives_its_host_and_goes_on_when_an_operator_says_so() 
     wait_for("the other lane", LIMIT, || {
         Ok((completed(cluster.host(leader)?)? >= 50.0).then_some(()))
     })?;
-    let claim = cluster.host(leader)?.json("/api/v1/claims/work/p")?;
+    let claim = cluster.host(leader)?.json(&claim_path("work", "p"))?;
     ensure!(claim["state"] == "parking", "{claim}");
     ensure!(
         client.depth("work.dead").await? == 0,
@@ -198,7 +198,7 @@ async fn a_halted_lane_outlives_its_host_and_goes_on_when_an_operator_says_so() 
         "{code} {said} {error}"
     );
     wait_for("it halts again", LIMIT, || {
-        let claim = cluster.host(leader)?.json("/api/v1/claims/work/p")?;
+        let claim = cluster.host(leader)?.json(&claim_path("work", "p"))?;
         let history = claim["history"].as_array();
         let parked = history
             .into_iter()

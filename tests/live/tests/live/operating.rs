@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_live::{Client, Host, Setup, Stand, probe_tables, wait_settled};
+use holdfast_live::{Client, Host, Setup, Stand, claim_path, probe_tables, wait_settled};
 use holdfast_servers::wait_for;
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()>
 }
 
 fn state(host: &Host, key: &str) -> Result<String> {
-    let (_, claim) = host.get(&format!("/api/v1/claims/work/{key}"))?;
+    let (_, claim) = host.get(&claim_path("work", key))?;
     let claim: Value = serde_json::from_str(&claim)?;
     Ok(claim["state"].as_str().unwrap_or("none").to_owned())
 }

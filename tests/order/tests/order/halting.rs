@@ -289,7 +289,8 @@ async fn a_mark_that_somebody_else_removed_is_written_again() {
     poisoned(&world, &host).await;
     let store = &host.host().parts().store;
     // As one does that led before, was frozen, and knows of no halted lane.
-    let flag = "halted/work/a";
+    let (group, lane) = ("work", "a");
+    let flag = &format!("halted/{group}/{lane}");
     store.set_flag(flag, None).await.expect("the store answers");
     until("it is marked again", async || {
         let flags = store.flags(flag).await.expect("the store answers");

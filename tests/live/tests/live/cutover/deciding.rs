@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_live::{
-    Host, Migration, SIDES, change_rule, expect_closed_books, expect_each_once, move_to,
+    Host, Migration, SIDES, change_rule, claim_path, expect_closed_books, expect_each_once,
+    explain_path, move_to,
 };
 use holdfast_servers::wait_for;
 use serde_json::json;
@@ -73,16 +74,16 @@ async fn a_message_on_one_side_only_is_handled_after_the_assign_timeout() -> Res
     new.publish("work-new", plain(["lonely".to_owned()]))
         .await?;
     wait_for("it to be assigned", LIMIT, || {
-        let claim = host.get("/api/v1/claims/work/lonely")?;
+        let claim = host.get(&claim_path("work", "lonely"))?;
         Ok(claim.1.contains("\"assigned\"").then_some(()))
     })?;
-    let explained = host.json("/api/v1/explain/work/lonely")?.to_string();
+    let explained = host.json(&explain_path("work", "lonely"))?.to_string();
     ensure!(explained.contains("take it over 3s after"), "{explained}");
     ended(&host, "new", "completed", 1)?;
     let took = published.elapsed();
     eprintln!("handled {took:?} after it was published");
     ensure!(took >= TIMEOUT, "taken over after {took:?}");
-    let claim = host.json("/api/v1/claims/work/lonely")?;
+    let claim = host.json(&claim_path("work", "lonely"))?;
     let steps: Vec<&str> = claim["history"]
         .as_array()
         .context("a history")?

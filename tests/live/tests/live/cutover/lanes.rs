@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_live::{Migration, SIDES, expect_closed_books, expect_each_once, move_to};
+use holdfast_live::{Migration, SIDES, claim_path, expect_closed_books, expect_each_once, move_to};
 use holdfast_servers::wait_for;
 
 use super::{LIMIT, completed};
@@ -102,7 +102,7 @@ async fn queues_in_different_order_wait_for_each_other_no_longer_than_the_time_o
         .publish("work-old", [first.clone(), second.clone()])
         .await?;
     let assigned = |key: &str, owner: &str| {
-        let path = format!("/api/v1/claims/work/{key}");
+        let path = claim_path("work", key);
         wait_for("the key to be assigned", LIMIT, || {
             let Ok(claim) = old.json(&path) else {
                 return Ok(None);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use holdfast_live::{Effect, Host};
+use holdfast_live::{Effect, Host, claim_path};
 use serde_json::Value;
 
 /// How long anything may take that is not what a test is about.
@@ -54,7 +54,7 @@ fn of_side<'e>(effects: &'e BTreeMap<String, Effect>, side: &str) -> Vec<&'e Eff
 /// Every attempt at a claim, as the store remembers it, was made by the side
 /// that made its effect.
 fn expect_one_side(host: &Host, effect: &Effect) -> Result<()> {
-    let claim = host.json(&format!("/api/v1/claims/work/{}", effect.key))?;
+    let claim = host.json(&claim_path("work", &effect.key))?;
     ensure!(claim["side"] == effect.side.as_str(), "{claim} {effect:?}");
     let steps = claim["history"].as_array().cloned().unwrap_or_default();
     let attempts = steps.iter().filter(|step| step["step"] == "begin");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use holdfast_live::{Migration, SIDES, change_rule, move_to, put};
+use holdfast_live::{Migration, SIDES, change_rule, claim_path, move_to, put};
 use holdfast_servers::wait_for;
 use serde_json::json;
 
@@ -37,7 +37,7 @@ async fn a_change_on_one_host_decides_the_next_key_on_every_other() -> Result<()
         let key = plain(&format!("r{round}"), 1);
         let queue = format!("work-{}", SIDES[there]);
         clients[there].publish(&queue, key.clone()).await?;
-        let path = format!("/api/v1/claims/work/{}", key[0].0);
+        let path = claim_path("work", &key[0].0);
         let claim = wait_for("the key to be decided", LIMIT, || {
             Ok(hosts[there].json(&path).ok())
         })?;
@@ -192,7 +192,7 @@ async fn with_a_hash_slot_for_each_key_a_change_is_in_force_soon() -> Result<()>
     let mut number = 0;
     loop {
         let key = plain(&format!("s{number}"), 1);
-        let path = format!("/api/v1/claims/work/{}", key[0].0);
+        let path = claim_path("work", &key[0].0);
         let seen = changed.elapsed();
         new.publish("work-new", key.clone()).await?;
         let claim = wait_for("the key to be decided", LIMIT, || {
