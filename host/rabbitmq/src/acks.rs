@@ -22,12 +22,14 @@
 //! applied it, hence all before it. So before a channel closes another consumer
 //! begins, by which everything that was on its way is applied; and a second one,
 //! or the end of the first, by which the broker's client has learned that and has
-//! sent what it kept aside. Each takes one message at most, which nobody looks at
-//! and which goes back to its place when the channel closes. The end of the first
-//! is for a channel that may stay for a while, so that nothing is delivered to
-//! it; the second one for those whose order counts, since what is under way at a
-//! cancel loses its place. Where a consumer asked to be the only one, none can
-//! begin; there settlements come in order and share few frames, and a pause does.
+//! sent what it kept aside. They begin without credit, which keeps RabbitMQ 3 from
+//! sending them anything (seen with 3.10). Should a broker not know that argument,
+//! each takes one message at most, which nobody looks at and which goes back when
+//! the channel closes. The end of the first is for a channel that may stay for a
+//! while, so that nothing more is delivered to it; the second one for those whose
+//! order counts, since what is under way at a cancel loses its place. Where a
+//! consumer asked to be the only one, none can begin; there settlements come in
+//! order and share few frames, and a pause does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -40,7 +42,7 @@ use holdfast_ports::broker::{Settler, Ticket};
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -239,7 +241,7 @@ impl Acks {
         let (queue, manual) = (self.of.queue.clone(), BasicConsumeOptions::default());
         let consume = self
             .channel
-            .basic_consume(queue, name, manual, FieldTable::default());
+            .basic_consume(queue, name, manual, without_credit());
         let begun = self.while_open(consume).await;
         tracing::trace!(?begun, "the queue applied what was settled");
         let another = begun?.ok()?;
@@ -310,6 +312,17 @@ impl Drop for Acks {
         let mut pending = std::mem::take(&mut *self.pending());
         self.send(&mut pending, Beyond::All);
     }
+}
+
+/// The argument of a consumer that is given nothing until it asks, by which the
+/// broker's other protocols tell a queue how much they take.
+pub(crate) fn without_credit() -> FieldTable {
+    let mut credit = FieldTable::default();
+    credit.insert("credit".into(), AMQPValue::LongLongInt(0));
+    credit.insert("drain".into(), AMQPValue::Boolean(false));
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-credit".into(), AMQPValue::FieldTable(credit));
+    arguments
 }
 
 async fn send_when_told(acks: Weak<Acks>, work: Arc<Notify>) {

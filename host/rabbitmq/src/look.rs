@@ -30,6 +30,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::acks::without_credit;
 use crate::alone::alone;
 use crate::link::Link;
 use crate::version::Version;
@@ -245,10 +246,10 @@ impl Looking {
             self.answered().await?;
             for name in LAST {
                 let queue = ShortString::from(self.queue.as_str());
-                let manual = BasicConsumeOptions::default();
-                let consume =
-                    self.channel
-                        .basic_consume(queue, name.into(), manual, FieldTable::default());
+                let (manual, nothing) = (BasicConsumeOptions::default(), without_credit());
+                let consume = self
+                    .channel
+                    .basic_consume(queue, name.into(), manual, nothing);
                 self.last
                     .push(self.link.within(self.what(), consume).await?);
             }
