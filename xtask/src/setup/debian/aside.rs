@@ -42,7 +42,7 @@ impl Aside {
         Command::new(self.script())
     }
 
-    pub(super) fn library(&self) -> PathBuf {
+    pub(super) fn std_source(&self) -> PathBuf {
         self.root.join("lib/rustlib/src/rust/library")
     }
 
@@ -74,7 +74,7 @@ impl Aside {
             "-Cembed-bitcode=yes".to_owned(),
             format!(
                 "--remap-path-prefix={}=/rustc/{}/library",
-                self.library().display(),
+                self.std_source().display(),
                 compiler.commit
             ),
         ];

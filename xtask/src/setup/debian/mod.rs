@@ -52,7 +52,7 @@ pub(super) fn install(compiler: &Compiler) -> Result<()> {
     let libc = apt.download("wasi-libc", &libc)?;
 
     let aside = Aside::new(compiler, &work.join("sysroot"))?;
-    unpack(&source, "./usr/src/*/library", "", &aside.library())?;
+    unpack(&source, "./usr/src/*/library", "", &aside.std_source())?;
     for file in ["crt1-command.o", "crt1-reactor.o", "libc.a"] {
         unpack(&libc, "./usr/lib/wasm32-wasip2", file, &aside.libc())?;
     }
