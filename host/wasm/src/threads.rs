@@ -12,6 +12,8 @@
 //! clock that interrupts guests looks at every tick whether something waits.
 //! Answers are handed over a few at a time.
 
+mod answers;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,11 +27,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-/// Answers kept back at most while there is more to do.
-const ANSWERS: usize = 8;
-
-/// How long an answer is kept back at most, but for the turn of one guest.
-const HOLD: Duration = Duration::from_micros(50);
+use self::answers::Answers;
 
 /// How long work may have to wait for a thread before another one is woken for
 /// it. Waking costs both sides several microseconds, and threads that start
@@ -367,41 +365,6 @@ impl<T: Send + 'static> Wake for Task<T> {
         if state == IDLE {
             let shared = self.shared.clone();
             shared.push(self, Queue::Ready);
-        }
-    }
-}
-
-/// Answers that are handed over together.
-struct Answers<T> {
-    kept: Vec<(oneshot::Sender<T>, T)>,
-    since: Instant,
-}
-
-impl<T> Answers<T> {
-    fn new() -> Self {
-        Self {
-            kept: Vec::with_capacity(ANSWERS),
-            since: Instant::now(),
-        }
-    }
-
-    fn add(&mut self, to: oneshot::Sender<T>, answer: T, now: Instant) {
-        if self.kept.is_empty() {
-            self.since = now;
-        }
-        self.kept.push((to, answer));
-    }
-
-    fn hand_over_if_due(&mut self, now: Instant) {
-        if self.kept.len() >= ANSWERS || (!self.kept.is_empty() && now - self.since >= HOLD) {
-            self.hand_over();
-        }
-    }
-
-    fn hand_over(&mut self) {
-        for (to, answer) in self.kept.drain(..) {
-            // Nobody waits any more: the call has ended properly all the same.
-            let _ = to.send(answer);
         }
     }
 }
