@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_servers::{Redis, wait_for};
+use holdfast_servers::{PATIENCE, Redis, wait_for};
 use serde_json::Value;
 
 use crate::client::{Client, Got};
 use crate::host::{Host, Setup};
 use crate::rabbit::Rabbit;
 use crate::stand::probe_tables;
-
-/// How long anything may take that has to happen.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Hosts with one probe consumer `work`, each with a folder and a port of its
 /// own. One that was killed leaves its place empty.
@@ -132,7 +129,7 @@ impl Cluster {
     /// # Errors
     /// When nobody does.
     pub fn leader(&self, consumer: &str, among: &[usize]) -> Result<(usize, u64)> {
-        wait_for("a leader", LIMIT, || {
+        wait_for("a leader", PATIENCE, || {
             for place in among {
                 if let Ok(row) = self.row(*place, consumer)
                     && row["phase"] == "consuming"
@@ -171,9 +168,9 @@ impl Cluster {
     /// hand; then the books of each must close.
     ///
     /// # Errors
-    /// When that takes longer than `limit`, or books do not close.
-    pub async fn settle(&self, client: &Client, queues: &[String], limit: Duration) -> Result<()> {
-        let until = std::time::Instant::now() + limit;
+    /// When that takes longer than [`PATIENCE`], or books do not close.
+    pub async fn settle(&self, client: &Client, queues: &[String]) -> Result<()> {
+        let until = std::time::Instant::now() + PATIENCE;
         let mut quiet = 0;
         while quiet < 3 {
             let mut left = 0;

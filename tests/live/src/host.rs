@@ -8,14 +8,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use holdfast_servers::{Port, Program, wait_for};
+use holdfast_servers::{PATIENCE, Port, Program, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::glance::sum;
-
-/// How long a host may take to get ready, generous since tests share cores.
-const READY: Duration = Duration::from_secs(60);
 
 /// A folder with a configuration and plugins, for one or more host processes.
 pub struct Setup {
@@ -177,7 +174,7 @@ impl Host {
     /// # Errors
     /// With what it printed, when it ends or takes too long.
     pub fn wait_ready(&self) -> Result<()> {
-        let ready = wait_for("the host to be ready", READY, || {
+        let ready = wait_for("the host to be ready", PATIENCE, || {
             if let Some(status) = self.program.borrow_mut().ended()? {
                 bail!("the host ended with {status}");
             }
@@ -191,7 +188,7 @@ impl Host {
     /// # Errors
     /// When it takes too long.
     pub fn wait_not_ready(&self) -> Result<()> {
-        wait_for("the host to be not ready", READY, || {
+        wait_for("the host to be not ready", PATIENCE, || {
             Ok(matches!(self.get("/readyz"), Ok((503, _))).then_some(()))
         })
     }
@@ -314,20 +311,20 @@ impl Host {
     /// SIGTERM, and again once it drains; then waits for its end.
     ///
     /// # Errors
-    /// When it does not end within a minute.
+    /// When it does not end within [`PATIENCE`].
     pub fn stop_twice(self) -> Result<ExitStatus> {
         self.program.borrow().terminate()?;
-        wait_for("the host to drain", READY, || {
+        wait_for("the host to drain", PATIENCE, || {
             Ok(self.output().contains("draining").then_some(()))
         })?;
         self.program.borrow().terminate()?;
-        self.program.borrow_mut().wait(Duration::from_secs(60))
+        self.program.borrow_mut().wait(PATIENCE)
     }
 
     /// SIGTERM, then waits for its end.
     ///
     /// # Errors
-    /// When it does not end within a minute.
+    /// When it does not end within [`PATIENCE`].
     pub fn stop(self) -> Result<ExitStatus> {
         self.terminate()?;
         self.wait()
@@ -336,9 +333,9 @@ impl Host {
     /// Waits for its end, after [`Host::terminate`].
     ///
     /// # Errors
-    /// When it does not end within a minute.
+    /// When it does not end within [`PATIENCE`].
     pub fn wait(self) -> Result<ExitStatus> {
-        let ended = self.program.borrow_mut().wait(Duration::from_secs(60));
+        let ended = self.program.borrow_mut().wait(PATIENCE);
         ended.with_context(|| format!("the host printed:\n{}", self.output()))
     }
 }
@@ -359,7 +356,7 @@ pub fn put(url: &str, body: &[u8]) -> Result<(u16, String)> {
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(10)))
+        .timeout_global(Some(Duration::from_secs(60)))
         .build();
     config.into()
 }

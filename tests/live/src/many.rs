@@ -1,17 +1,13 @@
 //! Taking thousands of messages at once.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result};
 use futures_util::stream::StreamExt as _;
+use holdfast_servers::PATIENCE;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
 use crate::client::{Client, Got, texts};
-
-/// How long a message that is ready may take to come.
-const DELIVERY: Duration = Duration::from_secs(60);
 
 /// Messages that one acknowledgement is for.
 const SETTLED_AT_ONCE: u32 = 500;
@@ -65,7 +61,7 @@ impl Client {
                 )
                 .await?;
             for left in (0..ready).rev() {
-                let next = tokio::time::timeout(DELIVERY, consumer.next()).await;
+                let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
                 let delivery = next
                     .with_context(|| format!("{queue}: no delivery, {left} are missing"))?
                     .context("the consumer ended")??;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_servers::Redis;
+use holdfast_servers::{PATIENCE, Redis};
 use serde_json::Value;
 
 use crate::client::{Client, Got};
@@ -142,10 +142,10 @@ impl Migration {
     /// Waits until nothing is queued, waiting or in flight on either side.
     ///
     /// # Errors
-    /// When that takes longer than `limit`.
-    pub async fn settled(&self, hosts: &[&Host], limit: Duration) -> Result<()> {
+    /// When that takes longer than [`PATIENCE`].
+    pub async fn settled(&self, hosts: &[&Host]) -> Result<()> {
         let clients = [self.client("old").await?, self.client("new").await?];
-        let until = Instant::now() + limit;
+        let until = Instant::now() + PATIENCE;
         let mut quiet = 0;
         while quiet < 3 {
             let mut queued = 0;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use holdfast_servers::Redis;
+use holdfast_servers::{PATIENCE, Redis};
 
 use crate::client::Client;
 use crate::host::{Host, Setup};
@@ -80,9 +80,9 @@ plugin = "probe"
 /// Waits until nothing is queued, waiting or in flight.
 ///
 /// # Errors
-/// When that takes longer than `limit`, with what the host printed.
-pub async fn wait_settled(client: &Client, host: &Host, limit: Duration) -> Result<()> {
-    let until = Instant::now() + limit;
+/// When that takes longer than [`PATIENCE`], with what the host printed.
+pub async fn wait_settled(client: &Client, host: &Host) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
     let mut quiet = 0;
     loop {
         let mut queued = client.depth("work").await?;

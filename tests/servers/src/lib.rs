@@ -49,4 +49,4 @@ pub use redis_cluster::RedisCluster;
 pub use sentinel::Sentinel;
 pub use shared::{VirtualHost, shared_rabbitmq, shared_redis, unique, virtual_host};
 pub use third_party::{Asked, ThirdParty, answer};
-pub use wait::wait_for;
+pub use wait::{PATIENCE, wait_for};

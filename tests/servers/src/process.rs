@@ -5,17 +5,13 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
 use crate::port::random;
 use crate::signal::{Signal, send_to_group};
-use crate::wait::wait_for;
+use crate::wait::{PATIENCE, wait_for};
 use crate::watchdog::Watchdog;
-
-/// How long killed processes may take to be gone.
-const ENDING: Duration = Duration::from_secs(20);
 
 /// The processes of one server. Dropping it kills them and removes the folder.
 #[derive(Debug)]
@@ -89,7 +85,7 @@ impl Processes {
                 .wait()
                 .with_context(|| format!("failed to wait for the end of {}", self.name))?;
             // The server may be a child of that child, and end a moment later.
-            wait_for("the server's processes to end", ENDING, || {
+            wait_for("the server's processes to end", PATIENCE, || {
                 Ok((!lives(group)).then_some(()))
             })?;
         }

@@ -14,9 +14,7 @@ use crate::install::find;
 use crate::port::{Port, random};
 use crate::process::Processes;
 use crate::signal::Signal;
-use crate::wait::wait_for;
-
-const START_LIMIT: Duration = Duration::from_secs(90);
+use crate::wait::{PATIENCE, wait_for};
 
 /// A RabbitMQ broker on a loopback port of its own, its data in a temporary
 /// folder, with no plugin and no share in the machine's Erlang port mapper.
@@ -81,7 +79,8 @@ impl RabbitMqBuilder {
     ///
     /// # Errors
     /// Fails when `rabbitmq-server` is not installed (and says how to install
-    /// it), when the port is taken, or when it does not get ready within 90 s.
+    /// it), when the port is taken, or when it does not get ready within
+    /// [`PATIENCE`].
     pub fn start(self) -> Result<RabbitMq> {
         let ports = Ports {
             amqp: match self.port {
@@ -174,11 +173,11 @@ impl RabbitMq {
     /// Asks it to end in order (SIGTERM), and waits until it has.
     ///
     /// # Errors
-    /// Fails when it does not run, or not end within 90 s.
+    /// Fails when it does not run, or not end within [`PATIENCE`].
     pub fn stop(&mut self) -> Result<()> {
         self.broker.send(Signal::Terminate)?;
         let broker = &mut self.broker;
-        wait_for("the end of RabbitMQ", START_LIMIT, || broker.ended())?;
+        wait_for("the end of RabbitMQ", PATIENCE, || broker.ended())?;
         // What is left of its process group goes as well.
         self.broker.kill()
     }
@@ -234,22 +233,23 @@ impl RabbitMq {
     /// done so already.
     ///
     /// # Errors
-    /// Fails when it ended by itself, with its output, or after 90 s.
+    /// Fails, with its output and log, when it ended by itself, or after
+    /// [`PATIENCE`].
     pub fn wait_ready(&mut self) -> Result<()> {
         let address = self.address();
         let log = self.log_file();
         let broker = &mut self.broker;
-        wait_for("RabbitMQ ready", START_LIMIT, || {
+        let waited = wait_for("RabbitMQ ready", PATIENCE, || {
             if let Some(status) = broker.ended()? {
-                let log = fs::read_to_string(&log).unwrap_or_default();
-                bail!(
-                    "RabbitMQ ended at its start ({status}): {}\n{log}",
-                    broker.output()
-                );
+                bail!("RabbitMQ ended at its start ({status})");
             }
             Ok(takes_connections(address).then_some(()))
+        });
+        waited.with_context(|| {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            let output = self.broker.output();
+            format!("failed to start RabbitMQ on {address}, which printed:\n{output}\n{log}")
         })
-        .with_context(|| format!("failed to start RabbitMQ on {address}"))
     }
 
     fn launch(&mut self) -> Result<()> {
@@ -265,7 +265,7 @@ impl RabbitMq {
         command.args(["-address", "127.0.0.1", "-port", &number.to_string()]);
         self.mapper.spawn(&mut command)?;
         let mapper = &mut self.mapper;
-        wait_for("epmd ready", START_LIMIT, || {
+        wait_for("epmd ready", PATIENCE, || {
             if let Some(status) = mapper.ended()? {
                 bail!("epmd ended at its start ({status}): {}", mapper.output());
             }

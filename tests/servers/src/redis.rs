@@ -11,9 +11,8 @@ use crate::install::find;
 use crate::port::Port;
 use crate::process::Processes;
 use crate::resp;
-use crate::wait::wait_for;
+use crate::wait::{PATIENCE, wait_for};
 
-const START_LIMIT: Duration = Duration::from_secs(20);
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 
 /// A Redis server on a loopback port of its own, its data in a temporary
@@ -61,7 +60,7 @@ impl RedisBuilder {
     /// # Errors
     /// Fails when `redis-server` is not installed (and says how to install
     /// it), when the port is taken, or when the server does not get ready
-    /// within 20 s.
+    /// within [`PATIENCE`].
     pub fn start(self) -> Result<Redis> {
         let mut settings = vec![
             ("bind".to_owned(), Ipv4Addr::LOCALHOST.to_string()),
@@ -216,7 +215,7 @@ impl Redis {
         self.pid = self.processes.spawn(&mut command)?;
         let address = self.address();
         let processes = &mut self.processes;
-        wait_for("Redis ready", START_LIMIT, || {
+        wait_for("Redis ready", PATIENCE, || {
             if let Some(status) = processes.ended()? {
                 bail!(
                     "Redis ended at its start ({status}): {}",

@@ -1,15 +1,13 @@
 //! A private Redis Cluster.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::port::Port;
 use crate::redis::Redis;
-use crate::wait::wait_for;
+use crate::wait::{PATIENCE, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(60);
 const SLOTS: usize = 16_384;
 
 /// Primaries that share the slots, each with a replica if wanted, on loopback
@@ -67,7 +65,7 @@ impl RedisCluster {
         }
         cluster.until_whole()?;
         for replica in &cluster.nodes[primaries..] {
-            wait_for("a replica to follow", LIMIT, || {
+            wait_for("a replica to follow", PATIENCE, || {
                 let up = replica.replication("master_link_status")? == "up";
                 Ok(up.then_some(()))
             })?;
@@ -118,7 +116,7 @@ impl RedisCluster {
 
     fn until_each(&self, what: &str, holds: impl Fn(&Redis) -> Result<bool>) -> Result<()> {
         for node in &self.nodes {
-            wait_for(what, LIMIT, || Ok(holds(node)?.then_some(())))?;
+            wait_for(what, PATIENCE, || Ok(holds(node)?.then_some(())))?;
         }
         Ok(())
     }

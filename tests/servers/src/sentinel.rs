@@ -11,7 +11,7 @@ use crate::install::find;
 use crate::port::Port;
 use crate::process::Processes;
 use crate::resp;
-use crate::wait::wait_for;
+use crate::wait::{PATIENCE, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -47,7 +47,7 @@ impl Sentinel {
             _processes: processes,
             port,
         };
-        wait_for("the sentinel to know the replicas", LIMIT, || {
+        wait_for("the sentinel to know the replicas", PATIENCE, || {
             let words = ["SENTINEL", "replicas", "primary"];
             let known = sentinel.cli(&words).unwrap_or_default();
             let known = known.lines().filter(|line| *line == "name").count();

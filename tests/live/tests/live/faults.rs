@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use holdfast_live::{Got, Host, Rabbit, Stand, wait_settled};
-use holdfast_servers::wait_for;
-
-const LIMIT: Duration = Duration::from_secs(120);
+use holdfast_servers::{PATIENCE, wait_for};
 
 fn counting(ids: std::ops::Range<usize>) -> impl Iterator<Item = (String, Vec<u8>)> {
     ids.map(|n| {
@@ -63,7 +61,7 @@ async fn a_handler_that_spins_for_a_minute_costs_no_connection() -> Result<()> {
     let client = stand.client().await?;
     let spin = (0..16).map(|n| (format!("s-{n}"), br#"{"spin":true}"#.to_vec()));
     client.publish("work", spin).await?;
-    wait_settled(&client, &host, Duration::from_secs(180)).await?;
+    wait_settled(&client, &host).await?;
     ensure!(client.take_all("work.dead").await?.len() == 16);
     ensure!(
         host.metric("holdfast_received_total", &[])? == 16.0,
@@ -81,12 +79,12 @@ async fn while_redis_is_frozen_nothing_is_handled_and_then_everything_resumes() 
     let client = stand.client().await?;
     let host = stand.setup.start()?;
     client.publish("work", counting(0..3_000)).await?;
-    wait_for("some progress", LIMIT, || {
+    wait_for("some progress", PATIENCE, || {
         Ok((completed(&host)? >= 200.0).then_some(()))
     })?;
     stand.redis.freeze()?;
     // What was answered before the freeze may still be finished.
-    wait_for("the last answers", LIMIT, || {
+    wait_for("the last answers", PATIENCE, || {
         let before = completed(&host)?;
         std::thread::sleep(Duration::from_millis(500));
         Ok((completed(&host)? == before).then_some(()))
@@ -99,7 +97,7 @@ async fn while_redis_is_frozen_nothing_is_handled_and_then_everything_resumes() 
         "something was handled without the store"
     );
     stand.redis.thaw()?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     expect_each_once(&client.take_all("out").await?, 0..3_200)?;
     ensure!(host.stop()?.success());
     Ok(())
@@ -111,14 +109,14 @@ async fn a_durable_redis_that_is_killed_and_started_again_loses_nothing() -> Res
     let client = stand.client().await?;
     let host = stand.setup.start()?;
     client.publish("work", counting(0..3_000)).await?;
-    wait_for("some progress", LIMIT, || {
+    wait_for("some progress", PATIENCE, || {
         Ok((completed(&host)? >= 200.0).then_some(()))
     })?;
     stand.redis.kill()?;
     host.wait_not_ready()?;
     stand.redis.restart()?;
     host.wait_ready()?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     expect_each_once(&client.take_all("out").await?, 0..3_000)?;
     ensure!(host.stop()?.success());
     Ok(())
@@ -136,7 +134,7 @@ async fn a_broker_killed_while_messages_wait_in_delay_queues_loses_none() -> Res
     let mut published = 0;
     for round in 0..4 {
         let client = stand.client().await?;
-        let until = Instant::now() + LIMIT;
+        let until = Instant::now() + PATIENCE;
         let mut next = Instant::now();
         loop {
             let mut waiting = Vec::new();
@@ -172,7 +170,7 @@ async fn a_broker_killed_while_messages_wait_in_delay_queues_loses_none() -> Res
         host.wait_ready()?;
     }
     let client = stand.client().await?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     expect_each_once(&client.take_all("out").await?, 0..published)?;
     ensure!(client.take_all("work.dead").await?.is_empty());
     ensure!(host.stop()?.success());

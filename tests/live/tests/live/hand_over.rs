@@ -119,9 +119,7 @@ async fn the_lead_changes_hands_in_time() -> Result<()> {
         changes.push(change(&mut cluster, cause).await?);
     }
     let queues = ["work".to_owned()];
-    cluster
-        .settle(&client, &queues, Duration::from_secs(120))
-        .await?;
+    cluster.settle(&client, &queues).await?;
     let effects = reports(&client.take_all("out").await?)?;
     ensure!(
         effects.len() == 400 * changes.len(),
@@ -142,12 +140,13 @@ async fn the_lead_changes_hands_in_time() -> Result<()> {
             format!("{:?}", change.cause),
             gap.as_millis()
         );
-        // The goal, and room for a machine with other work.
+        // The goal, and room for a machine with other work: less than a lease
+        // that nobody gave back.
         let most = match change.cause {
             Cause::Stop | Cause::StepDown => Duration::from_millis(100),
             Cause::Kill => TTL + Duration::from_millis(500),
             Cause::Freeze => 2 * HEARTBEAT,
-        } + Duration::from_secs(2);
+        } + Duration::from_secs(5);
         ensure!(gap < most, "{:?} took {gap:?}", change.cause);
     }
     Ok(())

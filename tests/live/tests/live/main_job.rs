@@ -2,11 +2,10 @@
 //! Redis, while host and broker are killed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use holdfast_live::{Rabbit, Stand, expect_closed_audit, wait_settled};
-use holdfast_servers::wait_for;
+use holdfast_servers::{PATIENCE, wait_for};
 
 const MESSAGES: usize = 5_000;
 const POISON: usize = 20;
@@ -46,7 +45,7 @@ async fn every_key_has_one_effect_although_host_and_broker_are_killed() -> Resul
     ensure!(published > MESSAGES);
 
     for _ in 0..3 {
-        wait_for("some progress", Duration::from_secs(60), || {
+        wait_for("some progress", PATIENCE, || {
             Ok(
                 (host.metric("holdfast_messages_total", &["ending=\"completed\""])? > 200.0)
                     .then_some(()),
@@ -60,7 +59,7 @@ async fn every_key_has_one_effect_although_host_and_broker_are_killed() -> Resul
     host.wait_ready()?;
 
     let client = stand.client().await?;
-    wait_settled(&client, &host, Duration::from_secs(120)).await?;
+    wait_settled(&client, &host).await?;
     let out = client.take_all("out").await?;
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for message in &out {

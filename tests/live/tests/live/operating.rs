@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_live::{Client, Host, Setup, Stand, claim_path, probe_tables, wait_settled};
-use holdfast_servers::wait_for;
+use holdfast_servers::{PATIENCE, wait_for};
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// One attempt: what fails once is given up.
 const IMPATIENT: &str = "[consumers.work.retry]\nattempts = 1\n";
@@ -36,7 +34,7 @@ fn data(setup: &Setup, line: &str) -> Result<Value> {
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    tokio::task::block_in_place(|| wait_for(what, LIMIT, || Ok(holds()?.then_some(()))))
+    tokio::task::block_in_place(|| wait_for(what, PATIENCE, || Ok(holds()?.then_some(()))))
 }
 
 fn state(host: &Host, key: &str) -> Result<String> {
@@ -66,7 +64,7 @@ async fn dead_letters_are_replayed_once_although_the_host_is_killed_in_the_middl
     let body = br#"{"fail_times":1,"state_incr":"seen","publish_to":"out"}"#;
     let poison = (0..LETTERS).map(|n| (format!("m-{n}"), body.to_vec()));
     client.publish("work", poison).await?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     let list = data(&stand.setup, "dead list work")?;
     ensure!(list["count"] == LETTERS, "{list:#}");
     ensure!(list["reasons"][0]["reason"] == "attempts-spent", "{list:#}");
@@ -105,7 +103,7 @@ async fn dead_letters_are_replayed_once_although_the_host_is_killed_in_the_middl
     );
     ensure!(rest["replayed"] != 0, "some were left: {rest:#}");
     let client = stand.client().await?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     let seen = effects(&client).await?;
     ensure!(seen.len() == LETTERS, "{} of {LETTERS}", seen.len());
     let dead = data(setup, "dead list work")?;
@@ -183,7 +181,7 @@ async fn an_audit_closes_after_a_mixed_run_and_names_a_message_that_was_dropped(
 
 /// Waits until everything has ended but what waits in one delay queue.
 async fn wait_settled_but(client: &Client, hosts: &[&Host], queue: &str, count: u32) -> Result<()> {
-    let until = std::time::Instant::now() + LIMIT;
+    let until = std::time::Instant::now() + PATIENCE;
     let mut quiet = 0;
     while quiet < 3 {
         let (work, waits) = (client.depth("work").await?, client.depth(queue).await?);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_live::{Client, Cluster, Report, expect_closed_audit, reports};
-use holdfast_servers::wait_for;
+use holdfast_servers::{PATIENCE, wait_for};
 
 const LANES: usize = 50;
 const MESSAGES: usize = 10_000;
@@ -69,7 +69,7 @@ async fn disturb(cluster: &mut Cluster, client: &Client, dice: &mut Dice) -> Res
         let (leader, _) = cluster.leader("work", &cluster.running())?;
         // In the midst of it.
         let some = share as u64 / 10 + dice.below(share as u64 / 2);
-        wait_for("some progress", Duration::from_secs(60), || {
+        wait_for("some progress", PATIENCE, || {
             let row = cluster.row(leader, "work")?;
             let depth = row["depth"]["ready"].as_u64();
             Ok(depth
@@ -111,9 +111,7 @@ async fn three_hosts(order: &str) -> Result<(Vec<Report>, usize)> {
     for place in cluster.running() {
         cluster.host(place)?.wait_ready()?;
     }
-    cluster
-        .settle(&client, &["work".to_owned()], Duration::from_secs(120))
-        .await?;
+    cluster.settle(&client, &["work".to_owned()]).await?;
     let out = client.take_all("out").await?;
     let dead = client.depth("work.dead").await?;
     ensure!(dead == 0, "{dead} dead letters");
@@ -210,7 +208,7 @@ async fn a_leader_that_wakes_after_its_lease_commits_nothing() -> Result<()> {
     let bodies = [slow, quick, quick].into_iter().enumerate();
     let bodies = bodies.map(|(n, body)| (format!("m-{n}"), body.as_bytes().to_vec()));
     client.publish("work", bodies).await?;
-    wait_for("the handler to run", Duration::from_secs(30), || {
+    wait_for("the handler to run", PATIENCE, || {
         let claims = cluster
             .host(old)?
             .json("/api/v1/claims?group=work&state=running")?;
@@ -219,12 +217,12 @@ async fn a_leader_that_wakes_after_its_lease_commits_nothing() -> Result<()> {
     cluster.host(old)?.freeze()?;
     let (_, new_epoch) = cluster.leader("work", &[other])?;
     ensure!(new_epoch > old_epoch);
-    wait_for("the other host to do all", Duration::from_secs(60), || {
+    wait_for("the other host to do all", PATIENCE, || {
         let row = cluster.row(other, "work")?;
         Ok((row["ended"]["completed"] == 3).then_some(()))
     })?;
     cluster.host(old)?.thaw()?;
-    wait_for("the old leader to follow", Duration::from_secs(60), || {
+    wait_for("the old leader to follow", PATIENCE, || {
         let row = cluster.row(old, "work")?;
         Ok((row["phase"] == "follower" && row["in_flight"] == 0).then_some(()))
     })?;

@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_live::{Rabbit, Setup, Stand};
-use holdfast_servers::{Asked, Redis, ThirdParty, answer, wait_for};
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use holdfast_servers::{Asked, PATIENCE, Redis, ThirdParty, answer, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_slow_calls_are_under_way_at_once() -> Result<()> {

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_live::{Client, Cluster, Host, reports};
-use holdfast_servers::wait_for;
+use holdfast_servers::{PATIENCE, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(3);
 const LANES: usize = 16;
 
@@ -23,7 +22,7 @@ fn led(cluster: &Cluster, places: &[usize]) -> Result<Vec<usize>> {
 
 fn until_spread(cluster: &Cluster, places: &[usize], shares: &[usize]) -> Result<Duration> {
     let since = Instant::now();
-    wait_for("the partitions to be spread", LIMIT, || {
+    wait_for("the partitions to be spread", PATIENCE, || {
         let mut led = led(cluster, places)?;
         led.sort_unstable();
         Ok((led == shares).then_some(()))
@@ -81,7 +80,7 @@ async fn partitions_are_shared_by_the_hosts_that_are_there_and_keep_their_order(
     eprintln!("the share of a killed host was taken after {took:?}");
     feed(&client, 200..250).await?;
     let queues: Vec<String> = (0..8).map(|n| format!("work.{n}")).collect();
-    cluster.settle(&client, &queues, LIMIT).await?;
+    cluster.settle(&client, &queues).await?;
     let ended = Instant::now();
     let code = cluster.take(1)?.stop()?;
     ensure!(code.success(), "{code}");
@@ -91,7 +90,7 @@ async fn partitions_are_shared_by_the_hosts_that_are_there_and_keep_their_order(
         ended.elapsed()
     );
     feed(&client, 250..300).await?;
-    cluster.settle(&client, &queues, LIMIT).await?;
+    cluster.settle(&client, &queues).await?;
 
     let mut lanes: BTreeMap<String, Vec<(String, Option<u64>)>> = BTreeMap::new();
     for effect in reports(&client.take_all("out").await?)? {

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_live::{Client, Cluster, Report, reports};
-use holdfast_servers::{Redis, wait_for};
-
-const LIMIT: Duration = Duration::from_secs(120);
+use holdfast_servers::{PATIENCE, Redis, wait_for};
 
 /// What the probe is told: one effect for each message.
 const BODY: &[u8] = br#"{"state_incr":"seen","publish_to":"out"}"#;
@@ -39,7 +37,7 @@ fn completed(cluster: &Cluster) -> Result<f64> {
 fn expect_halted(cluster: &Cluster, why: &str) -> Result<()> {
     for place in cluster.running() {
         let host = cluster.host(place)?;
-        wait_for("the host to say what to do", LIMIT, || {
+        wait_for("the host to say what to do", PATIENCE, || {
             // One that was just started may not listen yet.
             let Ok((status, detail)) = host.get("/readyz") else {
                 return Ok(None);
@@ -54,7 +52,7 @@ fn expect_halted(cluster: &Cluster, why: &str) -> Result<()> {
 
 /// What is in the work queue stays there.
 async fn expect_nothing_handled(cluster: &Cluster, client: &Client, waiting: u32) -> Result<()> {
-    wait_for("all to be handed back", LIMIT, || {
+    wait_for("all to be handed back", PATIENCE, || {
         for place in cluster.running() {
             if cluster.host(place)?.metric("holdfast_in_flight", &[])? > 0.0 {
                 return Ok(None);
@@ -99,20 +97,20 @@ async fn a_store_restored_from_an_older_copy_halts_all_hosts_until_one_accept() 
     let mut cluster = Cluster::start(2, "").await?;
     let client = cluster.client().await?;
     client.publish("work", counting(0..200)).await?;
-    cluster.settle(&client, &queues, LIMIT).await?;
+    cluster.settle(&client, &queues).await?;
     cluster.redis.cli(&["SAVE"])?;
     let saved = pulse(&cluster.redis)?;
     client.publish("work", counting(200..400)).await?;
-    cluster.settle(&client, &queues, LIMIT).await?;
+    cluster.settle(&client, &queues).await?;
     // As many beats as there are hosts: each alone could take it for its own.
-    wait_for("two more beats", LIMIT, || {
+    wait_for("two more beats", PATIENCE, || {
         Ok((pulse(&cluster.redis)? >= saved + 2).then_some(()))
     })?;
     // In hand while the store goes back.
     let slow = br#"{"busy_ms":1500,"state_incr":"seen","publish_to":"out"}"#;
     let slow = (400..408).map(|n| (format!("m-{n}"), slow.to_vec()));
     client.publish("work", slow).await?;
-    wait_for("them to be in hand", LIMIT, || {
+    wait_for("them to be in hand", PATIENCE, || {
         Ok((in_hand(&cluster)? >= 1.0).then_some(()))
     })?;
     cluster.redis.kill()?;
@@ -134,7 +132,7 @@ async fn a_store_restored_from_an_older_copy_halts_all_hosts_until_one_accept() 
     expect_nothing_handled(&cluster, &client, 50).await?;
 
     accept(&cluster, 1)?;
-    cluster.settle(&client, &queues, LIMIT).await?;
+    cluster.settle(&client, &queues).await?;
     let after = effects(&client).await?;
     let expected: BTreeSet<String> = (400..450).map(|n| format!("m-{n}")).collect();
     ensure!(after == expected, "{after:?}");
@@ -156,7 +154,7 @@ async fn an_emptied_store_halts_all_hosts_until_one_accept() -> Result<()> {
     let mut cluster = Cluster::start(2, "").await?;
     let client = cluster.client().await?;
     client.publish("work", counting(0..50)).await?;
-    cluster.settle(&client, &queues, LIMIT).await?;
+    cluster.settle(&client, &queues).await?;
     cluster.redis.cli(&["FLUSHALL"])?;
     expect_halted(&cluster, "was it flushed")?;
     client.publish("work", counting(50..100)).await?;
@@ -168,12 +166,12 @@ async fn an_emptied_store_halts_all_hosts_until_one_accept() -> Result<()> {
     let written = cluster.redis.cli(&["KEYS", "*"])?;
     ensure!(written.is_empty(), "something was written: {written}");
     accept(&cluster, 0)?;
-    cluster.settle(&client, &queues, LIMIT).await?;
+    cluster.settle(&client, &queues).await?;
     ensure!(effects(&client).await?.len() == 100);
     // A second acceptance, of a store that nothing is wrong with, does no harm.
     accept(&cluster, 1)?;
     client.publish("work", counting(100..150)).await?;
-    cluster.settle(&client, &queues, LIMIT).await?;
+    cluster.settle(&client, &queues).await?;
     ensure!(effects(&client).await?.len() == 50);
     Ok(())
 }

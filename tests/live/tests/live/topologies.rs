@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_live::{Client, Host, Rabbit, Report, Setup, probe_tables, reports, wait_settled};
-use holdfast_servers::{Proxy, Redis, RedisCluster, Sentinel, wait_for};
-
-const LIMIT: Duration = Duration::from_secs(180);
+use holdfast_servers::{PATIENCE, Proxy, Redis, RedisCluster, Sentinel, wait_for};
 
 const BODY: &[u8] = br#"{"state_incr":"seen","publish_to":"out"}"#;
 
@@ -20,7 +18,7 @@ fn completed(host: &Host) -> Result<f64> {
 }
 
 fn some_progress(host: &Host, at_least: f64) -> Result<()> {
-    wait_for("some progress", LIMIT, || {
+    wait_for("some progress", PATIENCE, || {
         Ok((completed(host)? >= at_least).then_some(()))
     })
     .with_context(|| format!("the host printed:\n{}", host.output()))
@@ -51,7 +49,7 @@ impl Replicated {
         };
         let replicas = [behind()?, behind()?];
         for replica in &replicas {
-            wait_for("a replica to follow", LIMIT, || {
+            wait_for("a replica to follow", PATIENCE, || {
                 let up = replica.replication("master_link_status")? == "up";
                 Ok(up.then_some(()))
             })?;
@@ -104,11 +102,11 @@ async fn what_replicas_have_confirmed_is_not_forgotten_at_a_failover() -> Result
     client.publish("work", counting(0..MESSAGES)).await?;
     some_progress(&host, 500.0)?;
     replicated.fail_over()?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     ensure!(completed(&host)? == MESSAGES as f64);
     // Everything comes again: what the new primary had forgotten would run twice.
     client.publish("work", counting(0..MESSAGES)).await?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     ensure!(
         completed(&host)? == MESSAGES as f64,
         "{} of {MESSAGES} ran again",
@@ -127,13 +125,13 @@ async fn what_replicas_have_confirmed_is_not_forgotten_at_a_failover() -> Result
 async fn without_enough_replicas_nothing_is_acknowledged_until_they_are_back() -> Result<()> {
     let (replicated, client, host) = Replicated::start("wait-replicas = 2\n").await?;
     client.publish("work", counting(0..20)).await?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     replicated.replicas[0].freeze()?;
     client.publish("work", counting(20..30)).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     ensure!(completed(&host)? == 20.0, "{}", completed(&host)?);
     replicated.replicas[0].thaw()?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     ensure!(completed(&host)? == 30.0);
     Ok(())
 }
@@ -143,7 +141,7 @@ async fn without_enough_replicas_nothing_is_acknowledged_until_they_are_back() -
 async fn a_failover_to_replicas_that_are_behind_halts_until_it_is_accepted() -> Result<()> {
     let (mut replicated, client, host) = Replicated::start("").await?;
     client.publish("work", counting(0..200)).await?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     let pulse = |redis: &Redis| -> Result<u64> {
         let text = redis.cli(&["GET", "live:incarnation"])?;
         Ok(text.rsplit_once(':').context("no incarnation")?.1.parse()?)
@@ -155,13 +153,13 @@ async fn a_failover_to_replicas_that_are_behind_halts_until_it_is_accepted() -> 
     }
     let behind = pulse(&replicated.replicas[0])?;
     client.publish("work", counting(200..400)).await?;
-    wait_settled(&client, &host, LIMIT).await?;
-    wait_for("two more beats", LIMIT, || {
+    wait_settled(&client, &host).await?;
+    wait_for("two more beats", PATIENCE, || {
         Ok((pulse(&replicated.primary)? >= behind + 2).then_some(()))
     })?;
     replicated.fail_over()?;
     client.publish("work", counting(400..450)).await?;
-    wait_for("the host to say what to do", LIMIT, || {
+    wait_for("the host to say what to do", PATIENCE, || {
         let (status, detail) = host.get("/readyz")?;
         Ok((status == 503 && detail.contains("holdfast store accept")).then_some(()))
     })
@@ -172,7 +170,7 @@ async fn a_failover_to_replicas_that_are_behind_halts_until_it_is_accepted() -> 
     let (code, _, errors) = tokio::task::block_in_place(accept)?;
     ensure!(code == 0, "{errors}");
     host.wait_ready()?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     ensure!(completed(&host)? == 450.0, "{}", completed(&host)?);
     Ok(())
 }
@@ -203,12 +201,12 @@ async fn the_primary_that_sentinels_name_is_followed() -> Result<()> {
     some_progress(&host, 300.0)?;
     let before = sentinel.primary()?;
     primary.kill()?;
-    wait_for("another primary", LIMIT, || {
+    wait_for("another primary", PATIENCE, || {
         Ok((sentinel.primary()? != before).then_some(()))
     })?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     client.publish("work", counting(0..MESSAGES)).await?;
-    wait_settled(&client, &host, LIMIT).await?;
+    wait_settled(&client, &host).await?;
     ensure!(
         completed(&host)? == MESSAGES as f64,
         "{}",
@@ -320,7 +318,7 @@ async fn the_main_job_is_done_on_a_cluster() -> Result<()> {
     cluster.node(1).kill()?;
     cluster.node(1).restart()?;
     for host in &hosts {
-        wait_for("the host to say what to do", LIMIT, || {
+        wait_for("the host to say what to do", PATIENCE, || {
             let (status, detail) = host.get("/readyz")?;
             Ok((status == 503 && detail.contains("holdfast store accept")).then_some(()))
         })
@@ -352,7 +350,7 @@ async fn the_main_job_is_done_on_a_cluster() -> Result<()> {
 }
 
 async fn settled(client: &Client, hosts: &[Host], queues: &[&str]) -> Result<()> {
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + PATIENCE;
     let mut quiet = 0;
     while quiet < 3 {
         let mut left = 0;

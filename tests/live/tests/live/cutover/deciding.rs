@@ -7,10 +7,10 @@ use holdfast_live::{
     Host, Migration, SIDES, change_rule, claim_path, expect_closed_books, expect_each_once,
     explain_path, move_to,
 };
-use holdfast_servers::wait_for;
+use holdfast_servers::{PATIENCE, wait_for};
 use serde_json::json;
 
-use super::{LIMIT, completed, of_side};
+use super::{completed, of_side};
 
 const BODY: &str = r#"{"state_incr":"seen","publish_to":"out"}"#;
 
@@ -25,7 +25,7 @@ fn numbered(name: &str, count: usize) -> Vec<String> {
 /// Waits until this many messages have ended in one way on one side.
 fn ended(host: &Host, side: &str, ending: &str, count: usize) -> Result<()> {
     let (side, ending) = (format!("side=\"{side}\""), format!("ending=\"{ending}\""));
-    wait_for("messages to end", LIMIT, || {
+    wait_for("messages to end", PATIENCE, || {
         let ended = host.metric("holdfast_messages_total", &[&side, &ending])?;
         Ok((ended >= count as f64).then_some(()))
     })
@@ -40,7 +40,7 @@ async fn listed_keys_move_first_and_a_rule_that_is_off_moves_nothing() -> Result
     let (vip, some) = (numbered("vip", 2), numbered("some", 200));
     let first = plain(vip.iter().chain(&some).cloned());
     stand.publish_to_both(&first).await?;
-    stand.settled(&[&host], LIMIT).await?;
+    stand.settled(&[&host]).await?;
     let (effects, _) = stand.effects().await?;
     expect_each_once(&effects, vip.iter().chain(&some).map(String::as_str))?;
     let mut on_new: Vec<&str> = of_side(&effects, "new").iter().map(|e| &*e.key).collect();
@@ -52,7 +52,7 @@ async fn listed_keys_move_first_and_a_rule_that_is_off_moves_nothing() -> Result
     change_rule(&host, &off)?;
     let off = numbered("off", 200);
     stand.publish_to_both(&plain(off.iter().cloned())).await?;
-    stand.settled(&[&host], LIMIT).await?;
+    stand.settled(&[&host]).await?;
     let (effects, _) = stand.effects().await?;
     expect_each_once(&effects, off.iter().map(String::as_str))?;
     ensure!(of_side(&effects, "old").len() == off.len());
@@ -73,7 +73,7 @@ async fn a_message_on_one_side_only_is_handled_after_the_assign_timeout() -> Res
     let published = Instant::now();
     new.publish("work-new", plain(["lonely".to_owned()]))
         .await?;
-    wait_for("it to be assigned", LIMIT, || {
+    wait_for("it to be assigned", PATIENCE, || {
         let claim = host.get(&claim_path("work", "lonely"))?;
         Ok(claim.1.contains("\"assigned\"").then_some(()))
     })?;
@@ -142,7 +142,7 @@ async fn without_a_rule_the_side_that_sees_a_key_first_owns_it() -> Result<()> {
     // Both at once: whoever it is, it is one.
     let both = numbered("b", 300);
     stand.publish_to_both(&plain(both.iter().cloned())).await?;
-    stand.settled(&[&host], LIMIT).await?;
+    stand.settled(&[&host]).await?;
     let (mut effects, _) = stand.effects().await?;
     // What was taken before may come once more: its taker was gone at once.
     effects.retain(|id, _| id.starts_with("work/b-"));
@@ -161,7 +161,7 @@ async fn a_side_that_drops_acknowledges_at_once_what_the_other_owns() -> Result<
     let setup = stand.setup(&SIDES)?;
     let host = setup.start()?;
     ensure!(host.post("/api/v1/consumers/new/pause", &[], b"")?.0 == 200);
-    wait_for("the pause", LIMIT, || {
+    wait_for("the pause", PATIENCE, || {
         let consumers = host.json("/api/v1/consumers")?.to_string();
         Ok(consumers.contains("\"paused\"").then_some(()))
     })?;

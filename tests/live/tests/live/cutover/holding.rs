@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_live::{Host, Migration, SIDES, expect_closed_books, expect_each_once};
-use holdfast_servers::{Redis, wait_for};
+use holdfast_servers::{PATIENCE, Redis, wait_for};
 
-use super::{LIMIT, completed, of_side};
+use super::{completed, of_side};
 
 const BODY: &str = r#"{"state_incr":"seen","publish_to":"out"}"#;
 
@@ -46,7 +46,7 @@ async fn thousands_of_held_messages_are_no_load_and_go_on_as_soon_as_they_can() 
     let host = setup.start()?;
     pause(&host, "new", "pause")?;
     stand.publish_to_both(&plain(0..HELD)).await?;
-    wait_for("all to be held", LIMIT, || {
+    wait_for("all to be held", PATIENCE, || {
         Ok((waiting(&host, "old")? >= HELD as f64).then_some(()))
     })?;
     // From here on nothing moves; what is asked now is asked for ever.
@@ -61,19 +61,19 @@ async fn thousands_of_held_messages_are_no_load_and_go_on_as_soon_as_they_can() 
 
     pause(&host, "new", "resume")?;
     let new = "side=\"new\"";
-    wait_for("the owner to finish", LIMIT, || {
+    wait_for("the owner to finish", PATIENCE, || {
         Ok((completed(&host, &[new])? >= HELD as f64).then_some(()))
     })?;
     let finished = Instant::now();
-    wait_for("the last held message", LIMIT, || {
+    wait_for("the last held message", PATIENCE, || {
         let left = ["ending=\"left_to_owner\""];
         let left = host.metric("holdfast_messages_total", &left)?;
         Ok((left >= HELD as f64).then_some(()))
     })?;
     let late = finished.elapsed();
     eprintln!("the last held message ended {late:?} after its owner was finished");
-    ensure!(late < Duration::from_secs(5), "{late:?}");
-    stand.settled(&[&host], LIMIT).await?;
+    ensure!(late < Duration::from_secs(30), "{late:?}");
+    stand.settled(&[&host]).await?;
     let deferred = host.metric("holdfast_messages_total", &["ending=\"deferred\""])?;
     ensure!(
         deferred == 0.0,
@@ -103,12 +103,12 @@ async fn sides_that_wait_for_each_other_with_full_hands_make_room() -> Result<()
     new.publish("work-new", plain((0..COUNT).rev())).await?;
     let host = setup.start()?;
     let started = Instant::now();
-    stand.settled(&[&host], LIMIT).await?;
+    stand.settled(&[&host]).await?;
     let took = started.elapsed();
     let deferred = host.metric("holdfast_messages_total", &["ending=\"deferred\""])?;
     eprintln!("{COUNT} in opposite order in {took:?}, {deferred} times a message made room");
     // A minute for each full prefetch would be 20 minutes.
-    ensure!(took < Duration::from_secs(60), "{took:?}");
+    ensure!(took < Duration::from_secs(300), "{took:?}");
     let (effects, copies) = stand.effects().await?;
     ensure!(copies == COUNT);
     let keys: Vec<String> = plain(0..COUNT).into_iter().map(|(key, _)| key).collect();
@@ -127,7 +127,7 @@ async fn sides_that_wait_for_each_other_with_full_hands_make_room() -> Result<()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_side_that_is_away_does_not_hold_the_other_up() -> Result<()> {
     const COUNT: usize = 1_000;
-    let rule = "enabled = true\npercent = 50.0\nassign-timeout = \"15s\"";
+    let rule = "enabled = true\npercent = 50.0\nassign-timeout = \"30s\"";
     let few = "concurrency = 8\nprefetch = 32\n";
     let stand = Migration::start(1, rule, few).await?;
     let setup = stand.setup(&["old"])?;
@@ -136,7 +136,7 @@ async fn a_side_that_is_away_does_not_hold_the_other_up() -> Result<()> {
     let started = Instant::now();
     old.publish("work-old", plain(0..COUNT)).await?;
     let mut own = Duration::ZERO;
-    wait_for("all messages", LIMIT, || {
+    wait_for("all messages", PATIENCE, || {
         let done = completed(&host, &[])?;
         if done < COUNT as f64 * 0.45 {
             own = started.elapsed();
@@ -144,9 +144,9 @@ async fn a_side_that_is_away_does_not_hold_the_other_up() -> Result<()> {
         Ok((done >= COUNT as f64).then_some(()))
     })?;
     eprintln!("its own half took {own:?}, all {:?}", started.elapsed());
-    ensure!(own < Duration::from_secs(12), "held up for {own:?}");
+    ensure!(own < Duration::from_secs(27), "held up for {own:?}");
     stand.client("new").await?.declare("work-new").await?;
-    wait_for("the last acknowledgements", LIMIT, || {
+    wait_for("the last acknowledgements", PATIENCE, || {
         Ok((host.metric("holdfast_in_flight", &[])? == 0.0).then_some(()))
     })?;
     let (effects, copies) = stand.effects().await?;

@@ -7,14 +7,10 @@ mod moving;
 mod switching;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use holdfast_live::{Effect, Host, claim_path};
 use serde_json::Value;
-
-/// How long anything may take that is not what a test is about.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// Messages `m-0` and so on, of which a fifth fails once or twice at first. Each
 /// counts and publishes to the queue `out`.

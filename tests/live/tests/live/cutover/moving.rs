@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 use holdfast_live::{
     Effect, Host, Migration, SIDES, expect_closed_books, expect_each_once, move_to,
 };
-use holdfast_servers::wait_for;
+use holdfast_servers::{PATIENCE, wait_for};
 
-use super::{LIMIT, completed, expect_one_side, fails, messages, of_side};
+use super::{completed, expect_one_side, fails, messages, of_side};
 
 /// Messages on both queues; `HOLDFAST_MIGRATION_MESSAGES` asks for more.
 fn count(usual: usize) -> usize {
@@ -31,7 +31,7 @@ fn all_completed(hosts: &[&Host]) -> Result<f64> {
 fn move_along(hosts: &[&Host], messages: usize) -> Result<()> {
     let quarter = messages as f64 / 4.0;
     for (quarters, percent) in [(1.0, 100.0), (2.0, 30.0), (3.0, 100.0)] {
-        wait_for("a quarter of the messages", LIMIT, || {
+        wait_for("a quarter of the messages", PATIENCE, || {
             Ok((all_completed(hosts)? >= quarter * quarters).then_some(()))
         })?;
         move_to(hosts[0], percent)?;
@@ -94,7 +94,7 @@ async fn each_key_runs_once_and_on_one_side_while_the_percentage_moves() -> Resu
         })
     });
     moved?;
-    stand.settled(&[&host], LIMIT).await?;
+    stand.settled(&[&host]).await?;
     eprintln!("{} messages in {:?}", messages.len(), started.elapsed());
     let (effects, copies) = stand.effects().await?;
     ensure!(copies == messages.len(), "{copies} copies");
@@ -120,7 +120,7 @@ async fn the_same_holds_with_a_host_for_each_side_and_two_flips_a_second() -> Re
             let published = scope.spawn(|| publishing.block_on(stand.publish_to_both(&messages)));
             let mut flip = || -> Result<()> {
                 while all_completed(&hosts)? < sent {
-                    ensure!(started.elapsed() < LIMIT * 2, "{flips} flips");
+                    ensure!(started.elapsed() < PATIENCE * 2, "{flips} flips");
                     flips += 1;
                     // Each change is made at the other host than the one before.
                     move_to(hosts[flips % 2], if flips % 2 == 1 { 100.0 } else { 0.0 })?;
@@ -134,7 +134,7 @@ async fn the_same_holds_with_a_host_for_each_side_and_two_flips_a_second() -> Re
         })
     });
     flipped?;
-    stand.settled(&hosts, LIMIT).await?;
+    stand.settled(&hosts).await?;
     eprintln!("{sent} messages in {:?}, {flips} flips", started.elapsed());
     let (effects, copies) = stand.effects().await?;
     ensure!(copies == messages.len(), "{copies} copies");
@@ -155,7 +155,7 @@ async fn nothing_runs_twice_or_is_lost_when_hosts_and_a_broker_die_in_between() 
     let mut new = setups[1].start()?;
     stand.publish_to_both(&messages).await?;
     let progress = |host: &Host, at_least: f64| {
-        wait_for("some progress", LIMIT, || {
+        wait_for("some progress", PATIENCE, || {
             let ended = host.metric("holdfast_messages_total", &[])?;
             Ok((ended >= at_least).then_some(()))
         })
@@ -174,7 +174,7 @@ async fn nothing_runs_twice_or_is_lost_when_hosts_and_a_broker_die_in_between() 
     old.kill()?;
     old = setups[0].start()?;
     move_to(&old, 100.0)?;
-    stand.settled(&[&old, &new], LIMIT).await?;
+    stand.settled(&[&old, &new]).await?;
 
     let (effects, _) = stand.effects().await?;
     let keys: Vec<String> = messages.iter().map(|(key, _)| key.clone()).collect();
@@ -224,7 +224,7 @@ async fn a_stream_moves_from_rabbitmq_to_the_embedded_broker() -> Result<()> {
             ensure!(status == 202, "{status} {answer}");
         }
     }
-    wait_for("both sides to be done", LIMIT, || {
+    wait_for("both sides to be done", PATIENCE, || {
         let ended = host.metric("holdfast_messages_total", &["ending=\"completed\""])?;
         let left = host.metric("holdfast_messages_total", &["ending=\"left_to_owner\""])?;
         let all = messages.len() as f64;
