@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// How long a test waits for what has to come. It guards against waiting for
-/// ever and measures nothing: far more than any machine needs, with other work
-/// on it or not.
-pub const PATIENCE: Duration = Duration::from_secs(600);
+/// ever and measures nothing: more than a busy machine needs, and less than the
+/// 10 min that tests name where a time-out must not come to the rescue.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Asks `ready` every 10 ms until it answers with a value.
 ///
